@@ -1,0 +1,55 @@
+"""Multi-head self-attention whose queries, keys and values may come from different widths."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.layers import Dense
+from mobilebert_jax.utils.types import Array
+
+MASKED = float(jnp.finfo(jnp.float32).min)
+"""What a masked key's score is: float32's own minimum, put there by `where`, never by adding."""
+
+
+def key_mask(attention_mask: Array) -> Array:
+    """[B, S] or [B, S, S] (query, key), 1 for keys to see -> bool [B, 1, 1 or S, S]."""
+    mask = attention_mask[:, None, None, :] if attention_mask.ndim == 2 else attention_mask[:, None, :, :]
+    return mask > 0
+
+
+class SelfAttention(nn.Module):
+    """Projections sized by the tensors fed, scaled dot products, softmax in float32 (paper section 3.3)."""
+
+    cfg: ModelConfig
+    in_axes: tuple[str, str, str]
+
+    def setup(self):
+        """Names the three projections."""
+        query, key, value = self.in_axes
+        self.query = Dense(self.cfg, self.cfg.inner_size, (query, "heads"))
+        self.key = Dense(self.cfg, self.cfg.inner_size, (key, "heads"))
+        self.value = Dense(self.cfg, self.cfg.inner_size, (value, "heads"))
+        self.dropout = nn.Dropout(self.cfg.attention_probs_dropout_prob)
+
+    def _split_heads(self, x: Array) -> Array:
+        return x.reshape(*x.shape[:2], self.cfg.num_attention_heads, self.cfg.head_size).astype(self.cfg.dtype)
+
+    def scores(self, query_input: Array, key_input: Array, attention_mask: Array) -> Array:
+        """Masked scaled dot products before the softmax, [B, N, S, S] float32."""
+        query = self._split_heads(self.query(query_input))
+        key = self._split_heads(self.key(key_input))
+        products = jnp.einsum("bqnd,bknd->bnqk", query, key, preferred_element_type=jnp.float32)
+        scores = jnp.where(key_mask(attention_mask), products * self.cfg.head_size**-0.5, MASKED)
+        return nn.with_logical_constraint(scores, ("batch", "act_heads", "length", None))
+
+    def __call__(
+        self, query_input: Array, key_input: Array, value_input: Array, attention_mask: Array, deterministic: bool
+    ) -> tuple[Array, Array, Array]:
+        """Three [B, S, width] -> (context [B, S, inner], scores and probabilities [B, N, S, S])."""
+        scores = self.scores(query_input, key_input, attention_mask)
+        probs = jax.nn.softmax(scores, axis=-1)
+        weights = self.dropout(probs, deterministic=deterministic).astype(self.cfg.dtype)
+        value = self._split_heads(self.value(value_input))
+        context = jnp.einsum("bnqk,bknd->bqnd", weights, value)
+        return context.reshape(*context.shape[:2], -1), scores, probs

@@ -1,0 +1,114 @@
+"""`MobileBert`: embeddings, a stack of blocks held as one array a parameter, a pooler."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mobilebert_jax.models.block import Block
+from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.embeddings import Embeddings
+from mobilebert_jax.models.layers import Dense
+from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.types import Array, EncoderOutput
+
+REMAT = {
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "named": jax.checkpoint_policies.save_only_these_names("attention_output", "block_output"),
+}
+"""What a rematerialised block keeps: nothing, its dense products, or the two tensors named in `block.py`."""
+
+
+class ScannedBlock(Block):
+    """A block as the body of the scan over layers; the flags are static, the carry is the hidden state."""
+
+    deterministic: bool = True
+    output_hidden_states: bool = False
+    output_scores: bool = False
+    output_probs: bool = False
+
+    def __call__(self, x: Array, attention_mask: Array):
+        """[B, S, H] -> (next hidden, what this layer adds to the outputs)."""
+        out = super().__call__(x, attention_mask, self.deterministic, self.output_scores, self.output_probs)
+        emitted = out.replace(hidden=out.hidden if self.output_hidden_states else None)
+        return out.hidden, emitted
+
+
+def stacked_blocks(cfg: ModelConfig, **flags: bool) -> nn.Module:
+    """All blocks under `nn.scan`, every parameter `[L, ...]`, with the config's remat policy."""
+    body = ScannedBlock
+    if cfg.remat != "none":
+        body = nn.remat(body, policy=REMAT[cfg.remat], prevent_cse=False)
+    scanned = nn.scan(
+        body,
+        variable_axes={"params": 0},
+        split_rngs={"params": True, "dropout": True},
+        in_axes=(nn.broadcast,),
+        length=cfg.num_hidden_layers,
+        metadata_params={nn.PARTITION_NAME: "layers"},
+    )
+    return scanned(cfg, name="layers", **flags)
+
+
+class Pooler(nn.Module):
+    """The first token's vector; through dense and tanh where `classifier_activation` is set."""
+
+    cfg: ModelConfig
+
+    @nn.compact
+    def __call__(self, hidden: Array) -> Array:
+        """[B, S, H] -> [B, H]."""
+        first = hidden[:, 0]
+        if not self.cfg.classifier_activation:
+            return first
+        return jnp.tanh(Dense(self.cfg, self.cfg.hidden_size, ("embed", "pooled"), name="dense")(first))
+
+
+class MobileBert(nn.Module):
+    """The encoder of any variant, teacher and plain BERT included.
+
+    Parameters: embeddings/..., layers/... stacked [L, ...], pooler/dense/... (with `classifier_activation`).
+    """
+
+    cfg: ModelConfig
+
+    @nn.compact
+    def __call__(
+        self,
+        input_ids: Array,
+        attention_mask: Array | None = None,
+        token_type_ids: Array | None = None,
+        *,
+        deterministic: bool = True,
+        output_hidden_states: bool = False,
+        output_attention_scores: bool = False,
+        output_attention_probs: bool = False,
+    ) -> EncoderOutput:
+        """Int arrays [B, S] -> EncoderOutput; a missing mask means all ones, missing types all zeros.
+
+        Raises:
+            UserError: more tokens than `max_position_embeddings`.
+        """
+        if input_ids.shape[1] > self.cfg.max_position_embeddings:
+            raise UserError(
+                f"input_ids has {input_ids.shape[1]} tokens: the model has "
+                f"max_position_embeddings={self.cfg.max_position_embeddings}"
+            )
+        attention_mask = jnp.ones_like(input_ids) if attention_mask is None else attention_mask
+        token_type_ids = jnp.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        embedded = Embeddings(self.cfg, name="embeddings")(input_ids, attention_mask, token_type_ids, deterministic)
+        blocks = stacked_blocks(
+            self.cfg,
+            deterministic=deterministic,
+            output_hidden_states=output_hidden_states,
+            output_scores=output_attention_scores,
+            output_probs=output_attention_probs,
+        )
+        last, emitted = blocks(embedded, attention_mask)
+        return EncoderOutput(
+            last_hidden_state=last,
+            pooler_output=Pooler(self.cfg, name="pooler")(last),
+            hidden_states=jnp.concatenate([embedded[None], emitted.hidden]) if output_hidden_states else None,
+            attention_scores=emitted.attention_scores,
+            attention_probs=emitted.attention_probs,
+        )

@@ -1,0 +1,134 @@
+"""Heads on the encoder: masked LM, next sentence, answer span, classes; and the models that carry them."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.encoder import MobileBert
+from mobilebert_jax.models.layers import ACTIVATIONS, Dense, Norm, weight_init, zeros_init
+from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.types import Array, ClassificationOutput, PretrainingOutput, SpanOutput
+
+
+class MaskedLM(nn.Module):
+    """Vocabulary logits from the word table (first E features) and an extra table (the rest).
+
+    The norm is a true LayerNorm in every variant (google-research `mobilebert/run_pretraining.py`).
+    """
+
+    cfg: ModelConfig
+
+    @nn.compact
+    def __call__(self, hidden: Array, word_table: Array) -> Array:
+        """hidden [B, P, H], word_table [V, E] -> [B, P, V] float32."""
+        cfg = self.cfg
+        x = ACTIVATIONS[cfg.hidden_act](Dense(cfg, cfg.hidden_size, ("embed", "transform"), name="transform")(hidden))
+        x = Norm(cfg, "layer_norm", name="norm")(x).astype(cfg.dtype)
+        table = word_table
+        if cfg.hidden_size > cfg.embedding_size:
+            shape = (cfg.vocab_size, cfg.hidden_size - cfg.embedding_size)
+            extra = self.param("extra_embedding", weight_init(cfg, "vocab", "transform"), shape)
+            table = jnp.concatenate([word_table, extra], axis=1)
+        bias = self.param("output_bias", zeros_init("vocab"), (cfg.vocab_size,))
+        logits = jnp.einsum("bph,vh->bpv", x, table.astype(cfg.dtype), preferred_element_type=jnp.float32) + bias
+        return nn.with_logical_constraint(logits, ("batch", "length", "vocab"))
+
+
+class Linear(nn.Module):
+    """A float32 output layer."""
+
+    cfg: ModelConfig
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """[..., H] -> [..., features]."""
+        kernel = self.param("kernel", weight_init(self.cfg, "embed", "classes"), (x.shape[-1], self.features))
+        bias = self.param("bias", zeros_init("classes"), (self.features,))
+        return x @ kernel + bias
+
+
+def gather_positions(hidden: Array, positions: Array) -> Array:
+    """hidden [B, S, H], positions [B, P] -> [B, P, H]."""
+    return jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+
+
+class MobileBertForPreTraining(nn.Module):
+    """Encoder, masked-LM head and next-sentence head."""
+
+    cfg: ModelConfig
+
+    def setup(self):
+        """Names the three parts."""
+        self.encoder = MobileBert(self.cfg)
+        self.masked_lm = MaskedLM(self.cfg)
+        self.next_sentence = Linear(self.cfg, 2)
+
+    def __call__(
+        self,
+        input_ids: Array,
+        attention_mask: Array | None = None,
+        token_type_ids: Array | None = None,
+        masked_positions: Array | None = None,
+        **flags: bool,
+    ) -> PretrainingOutput:
+        """Ids [B, S] and masked_positions [B, P] -> PretrainingOutput; without positions, logits at every token."""
+        out = self.encoder(input_ids, attention_mask, token_type_ids, **flags)
+        return self.heads(out, self.encoder.variables["params"]["embeddings"], masked_positions)
+
+    def heads(self, out, embeddings, masked_positions: Array | None = None) -> PretrainingOutput:
+        """The two heads on an encoder output; `embeddings` are the parameters that hold the tied word table."""
+        hidden = out.last_hidden_state
+        if masked_positions is not None:
+            hidden = gather_positions(hidden, masked_positions)
+        table = nn.unbox(embeddings["word_embeddings"]["embedding"])
+        return PretrainingOutput(out, self.masked_lm(hidden, table), self.next_sentence(out.pooler_output))
+
+
+class MobileBertForQuestionAnswering(nn.Module):
+    """Encoder and span head: one start and one end logit a token."""
+
+    cfg: ModelConfig
+
+    @nn.compact
+    def __call__(self, input_ids, attention_mask=None, token_type_ids=None, **flags: bool) -> SpanOutput:
+        """Ids [B, S] -> SpanOutput."""
+        out = MobileBert(self.cfg, name="encoder")(input_ids, attention_mask, token_type_ids, **flags)
+        logits = Linear(self.cfg, 2, name="span")(out.last_hidden_state)
+        return SpanOutput(out, logits[..., 0], logits[..., 1])
+
+
+class MobileBertForSequenceClassification(nn.Module):
+    """Encoder, dropout of 0.1 on the pooled vector (always, as in the reference), class logits."""
+
+    cfg: ModelConfig
+    num_labels: int = 2
+
+    @nn.compact
+    def __call__(
+        self, input_ids, attention_mask=None, token_type_ids=None, *, deterministic: bool = True, **flags: bool
+    ) -> ClassificationOutput:
+        """Ids [B, S] -> ClassificationOutput."""
+        encoder = MobileBert(self.cfg, name="encoder")
+        out = encoder(input_ids, attention_mask, token_type_ids, deterministic=deterministic, **flags)
+        pooled = nn.Dropout(0.1, name="dropout")(out.pooler_output, deterministic=deterministic)
+        return ClassificationOutput(out, Linear(self.cfg, self.num_labels, name="classifier")(pooled))
+
+
+MODELS = {
+    None: MobileBert,
+    "pretraining": MobileBertForPreTraining,
+    "qa": MobileBertForQuestionAnswering,
+    "classification": MobileBertForSequenceClassification,
+}
+
+
+def build_model(cfg: ModelConfig, head: str | None = None, **options: int) -> nn.Module:
+    """The model with that head; `options` go to its class (`num_labels` for classification).
+
+    Raises:
+        UserError: no such head.
+    """
+    if head not in MODELS:
+        raise UserError(f"head {head!r}: must be one of {', '.join(map(repr, MODELS))}")
+    return MODELS[head](cfg, **options)
