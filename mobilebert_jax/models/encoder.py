@@ -72,6 +72,15 @@ class MobileBert(nn.Module):
 
     cfg: ModelConfig
 
+    def setup(self):
+        """Embeddings and pooler; the stack names itself when called, its flags being static."""
+        self.embeddings = Embeddings(self.cfg)
+        self.pooler = Pooler(self.cfg)
+
+    def pool(self, last_hidden_state: Array) -> Array:
+        """[B, S, H] -> [B, H]."""
+        return self.pooler(last_hidden_state)
+
     @nn.compact
     def __call__(
         self,
@@ -96,7 +105,7 @@ class MobileBert(nn.Module):
             )
         attention_mask = jnp.ones_like(input_ids) if attention_mask is None else attention_mask
         token_type_ids = jnp.zeros_like(input_ids) if token_type_ids is None else token_type_ids
-        embedded = Embeddings(self.cfg, name="embeddings")(input_ids, attention_mask, token_type_ids, deterministic)
+        embedded = self.embeddings(input_ids, attention_mask, token_type_ids, deterministic)
         blocks = stacked_blocks(
             self.cfg,
             deterministic=deterministic,
@@ -107,7 +116,7 @@ class MobileBert(nn.Module):
         last, emitted = blocks(embedded, attention_mask)
         return EncoderOutput(
             last_hidden_state=last,
-            pooler_output=Pooler(self.cfg, name="pooler")(last),
+            pooler_output=self.pooler(last),
             hidden_states=jnp.concatenate([embedded[None], emitted.hidden]) if output_hidden_states else None,
             attention_scores=emitted.attention_scores,
             attention_probs=emitted.attention_probs,

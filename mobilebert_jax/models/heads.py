@@ -7,7 +7,7 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.encoder import MobileBert
 from mobilebert_jax.models.layers import ACTIVATIONS, Dense, Norm, weight_init, zeros_init
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.types import Array, ClassificationOutput, PretrainingOutput, SpanOutput
+from mobilebert_jax.utils.types import Array, ClassificationOutput, EncoderOutput, PretrainingOutput, SpanOutput
 
 
 class MaskedLM(nn.Module):
@@ -74,15 +74,20 @@ class MobileBertForPreTraining(nn.Module):
     ) -> PretrainingOutput:
         """Ids [B, S] and masked_positions [B, P] -> PretrainingOutput; without positions, logits at every token."""
         out = self.encoder(input_ids, attention_mask, token_type_ids, **flags)
-        return self.heads(out, self.encoder.variables["params"]["embeddings"], masked_positions)
+        return self.heads(out, masked_positions)
 
-    def heads(self, out, embeddings, masked_positions: Array | None = None) -> PretrainingOutput:
-        """The two heads on an encoder output; `embeddings` are the parameters that hold the tied word table."""
+    def heads(self, out: EncoderOutput, masked_positions: Array | None = None) -> PretrainingOutput:
+        """The two heads on an encoder output."""
         hidden = out.last_hidden_state
         if masked_positions is not None:
             hidden = gather_positions(hidden, masked_positions)
-        table = nn.unbox(embeddings["word_embeddings"]["embedding"])
+        table = nn.unbox(self.encoder.variables["params"]["embeddings"]["word_embeddings"]["embedding"])
         return PretrainingOutput(out, self.masked_lm(hidden, table), self.next_sentence(out.pooler_output))
+
+    def heads_on(self, last_hidden_state: Array, masked_positions: Array | None = None) -> PretrainingOutput:
+        """Pooler and heads on a last hidden state [B, S, H] that something else walked to."""
+        pooled = self.encoder.pool(last_hidden_state)
+        return self.heads(EncoderOutput(last_hidden_state, pooled), masked_positions)
 
 
 class MobileBertForQuestionAnswering(nn.Module):

@@ -1,6 +1,6 @@
 """What travels between the rooms: batches in, outputs out.
 
-Letters used for shapes everywhere: B examples, S tokens, P masked positions, H hidden width, L blocks, N heads, V words.
+Shape letters everywhere: B examples, S tokens, P masked positions, H hidden width, L blocks, N heads, V words.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,131 @@
+"""Answers to a question from a passage, with scores and their place in the passage."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mobilebert_jax.inference.predictor import Predict, make_predictor, predict_windows
+from mobilebert_jax.inference.spans import Span, answer_end, best_spans, softmax
+from mobilebert_jax.models.pretrained import from_pretrained
+from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.windows import build_windows
+from mobilebert_jax.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A piece of the passage: `text == passage[start:end]`."""
+
+    text: str
+    start: int
+    end: int
+    score: float  # start logit + end logit
+    probability: float  # softmax over all candidates and "no answer"
+
+
+class Answers(list[Answer]):
+    """The answers, best first; empty where "no answer" won, and `explanation` says by how much.
+
+    `null_score` is the score of "no answer"; `score_difference` is `null_score` minus the best span's score (infinite
+    where the passage offers no span), the number that is compared with the threshold.
+    """
+
+    def __init__(self, answers: Iterable[Answer], null_score: float, score_difference: float, explanation: str):
+        super().__init__(answers)
+        self.null_score = null_score
+        self.score_difference = score_difference
+        self.explanation = explanation
+
+
+@dataclass
+class QuestionAnswerer:
+    """Finds answers with a span model, given as a function of one fixed-shape batch.
+
+    `predict` is always called with `[batch_size, sequence_length]` inputs. `max_answer_length` counts tokens.
+    `threshold`: "no answer" wins when its score exceeds the best span's by more than this.
+
+    Raises:
+        UserError: a size below 1.
+    """
+
+    predict: Predict
+    tokenizer: Tokenizer
+    sequence_length: int = 384
+    doc_stride: int = 128
+    max_query_length: int = 64
+    max_answer_length: int = 30
+    batch_size: int = 32
+    threshold: float = 0.0
+
+    def __post_init__(self):
+        for name in ("sequence_length", "doc_stride", "max_query_length", "max_answer_length", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, **settings: Any) -> "QuestionAnswerer":
+        """From a model folder with its tokenizer; `settings` are the fields above.
+
+        Unless given, `sequence_length` is at most the model's number of positions, and `batch_size` is 1: a short
+        passage is one window, and any larger batch would be padding. Raises UserError when the folder is no model with
+        its tokenizer, or the model is too small for `sequence_length`.
+        """
+        model, params = from_pretrained(path, head="qa")
+        tokenizer = Tokenizer.load(path)
+        positions, words = model.cfg.max_position_embeddings, model.cfg.vocab_size
+        settings = {"sequence_length": min(cls.sequence_length, positions), "batch_size": 1} | settings
+        if settings["sequence_length"] > positions:
+            raise UserError(
+                f"sequence_length {settings['sequence_length']}: the model in {path} has {positions} positions"
+            )
+        if tokenizer.vocab_size > words:
+            raise UserError(
+                f"{path}: the tokenizer has {tokenizer.vocab_size} pieces, the model only {words}; they differ"
+            )
+        return cls(make_predictor(model, params), tokenizer, **settings)
+
+    def find_answers(self, question: str, passage: str, top_k: int = 5) -> Answers:
+        """At most `top_k` answers, best first; see `Answers` for why it may be empty.
+
+        Offsets are half-open, in characters of `passage` exactly as given. Raises UserError when the question is empty
+        or leaves a window no room for the passage.
+        """
+        if not question.strip():
+            raise UserError("the question is empty: ask something about the passage")
+        if top_k < 1:
+            raise UserError(f"top_k is {top_k}; ask for at least 1 answer")
+        windows = build_windows(
+            self.tokenizer,
+            [question],
+            [passage],
+            sequence_length=self.sequence_length,
+            doc_stride=self.doc_stride,
+            max_query_length=self.max_query_length,
+        )
+        logits = predict_windows(self.predict, windows, self.batch_size)
+        spans, null_scores = best_spans(windows, *logits, max_answer_length=self.max_answer_length)
+        return self._judge(passage, spans[0], float(null_scores[0]), top_k)
+
+    def _judge(self, passage: str, spans: list[Span], null_score: float, top_k: int) -> Answers:
+        if not spans:
+            reason = f"The passage has no span of at most {self.max_answer_length} tokens that could be an answer."
+            return Answers([], null_score, math.inf, reason)
+        difference = null_score - spans[0].score
+        side = "above" if difference > 0 else "below"
+        reason = (
+            f'"No answer" scores {abs(difference):.2f} {side} the best span; '
+            f"it wins when more than {self.threshold:g} above."
+        )
+        answers = [] if difference > self.threshold else _answers(passage, spans, null_score)[:top_k]
+        return Answers(answers, null_score, difference, reason)
+
+
+def _answers(passage: str, spans: list[Span], null_score: float) -> list[Answer]:
+    shares = softmax([*(span.score for span in spans), null_score]).tolist()
+    ends = [answer_end(passage, span.end_char) for span in spans]
+    return [
+        Answer(passage[span.start_char : end], span.start_char, end, span.score, share)
+        for span, end, share in zip(spans, ends, shares, strict=False)
+    ]

@@ -1,0 +1,70 @@
+"""SQuAD 1.1 and 2.0 files as a list of questions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mobilebert_jax.text.squad_json import read_squad
+from mobilebert_jax.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question; `answers` holds (text, first character in the passage), several where people disagreed."""
+
+    id: str
+    title: str
+    question: str
+    passage: str
+    answers: tuple[tuple[str, int], ...]
+    is_impossible: bool
+
+
+def load_squad(path: str | Path) -> list[Question]:
+    """Reads a SQuAD JSON file.
+
+    Raises:
+        UserError: no such file, not JSON, or not of SQuAD's form; the line names the file and what is wrong.
+    """
+    return parse_squad(read_squad(path), source=str(path))
+
+
+def parse_squad(squad: dict[str, Any], source: str) -> list[Question]:
+    """The questions of a decoded SQuAD file that is of SQuAD's form; `source` is what an error calls it.
+
+    Raises:
+        UserError: two different questions have one id.
+    """
+    questions = [
+        Question(
+            id=entry["id"],
+            title=article.get("title", ""),
+            question=entry["question"],
+            passage=paragraph["context"],
+            answers=tuple((answer["text"], answer["answer_start"]) for answer in _answers(entry)),
+            is_impossible=_is_impossible(entry),
+        )
+        for article in squad["data"]
+        for paragraph in article["paragraphs"]
+        for entry in paragraph["qas"]
+    ]
+    _check_ids(questions, source)
+    return questions
+
+
+def _is_impossible(entry: dict[str, Any]) -> bool:
+    return bool(entry.get("is_impossible", False))
+
+
+def _answers(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    return [] if _is_impossible(entry) else entry["answers"]
+
+
+def _check_ids(questions: Sequence[Question], source: str) -> None:
+    """Predictions go by id: a question may stand there twice, two questions may not share an id."""
+    asked: dict[str, tuple[str, str]] = {}
+    for question in questions:
+        content = question.question, question.passage
+        if asked.setdefault(question.id, content) != content:
+            raise UserError(f"{source}: two different questions have the id {question.id!r}; each needs its own")

@@ -1,0 +1,218 @@
+"""Pretraining examples: sentence pairs with masked tokens, a whole batch at once.
+
+Follows google-research/bert create_pretraining_data.py with these differences: an example is a pure function of (seed,
+global index), so the start sentence is drawn with replacement; every start has a next sentence, so exactly half of the
+second segments are random in expectation; how much of an overlong segment is cut at its front is one uniform draw.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from mobilebert_jax.text.masking import prediction_counts, replace_tokens, select_tokens, select_words
+from mobilebert_jax.text.randomness import integers, random_bits, uniforms
+from mobilebert_jax.text.store import TokenStore
+from mobilebert_jax.utils.errors import UserError
+
+# What is drawn for an example, each with its own salt.
+START, SHORT, TARGET, SPLIT, RANDOM_NEXT, OTHER_DOCUMENT, OTHER_SENTENCE, CUT_FIRST, CUT_SECOND = range(9)
+SCORE, ACTION, CHOICE = range(9, 12)
+
+
+class Span(NamedTuple):
+    """Half-open token ranges in a store."""
+
+    start: np.ndarray  # [B]
+    stop: np.ndarray  # [B]
+
+    @property
+    def length(self) -> np.ndarray:
+        """Tokens in each range, [B]."""
+        return self.stop - self.start
+
+
+class Vocabulary(Protocol):
+    """What examples need of a tokenizer."""
+
+    vocab_size: int
+    pad_id: int
+    cls_id: int
+    sep_id: int
+    mask_id: int
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids that are never masked, never guessed and never drawn as replacement."""
+        ...
+
+    @property
+    def continuation(self) -> np.ndarray:
+        """bool [vocab_size], True for pieces that continue a word."""
+        ...
+
+
+class PretrainingExamples:
+    """Masked-LM and next-sentence examples over a token store."""
+
+    def __init__(
+        self,
+        store: TokenStore,
+        vocabulary: Vocabulary,
+        *,
+        seed: int,
+        batch_size: int,
+        sequence_length: int,
+        max_predictions: int,
+        mask_probability: float = 0.15,
+        whole_word: bool = False,
+        short_sequence_probability: float = 0.1,
+    ):
+        """`batch_size` examples a step of `sequence_length` tokens, at most `max_predictions` of them masked.
+
+        `short_sequence_probability` is the share of examples whose length is drawn from 2 up. Raises UserError for a
+        store without a pair (a document of two sentences, and a second document) and for sizes that make no sense.
+        """
+        _check_store(store, vocabulary)
+        _check_sizes(batch_size, sequence_length, max_predictions, mask_probability)
+        self.store = store
+        self.vocabulary = vocabulary
+        self.seed = seed
+        self.batch_size = batch_size
+        self.sequence_length = sequence_length
+        self.max_predictions = max_predictions
+        self.mask_probability = mask_probability
+        self.whole_word = whole_word
+        self.short_sequence_probability = short_sequence_probability
+        # Sentence pairs before each document: a document of n sentences has n - 1.
+        self._pair_offsets = store.document_offsets - np.arange(store.num_documents + 1)
+        special = np.isin(np.arange(vocabulary.vocab_size), vocabulary.special_ids)
+        self._is_special = special
+        self._replacements = np.flatnonzero(~special)
+
+    def batch(self, step: int, rows: slice | None = None) -> dict[str, np.ndarray]:
+        """The pretraining fields of `Batch` for global examples `step * batch_size + [0, batch_size)`.
+
+        `rows` takes some of these, made alone and equal to the same rows of the whole batch. Integers are int32,
+        masked_weights float32.
+        """
+        index = step * self.batch_size + np.arange(self.batch_size)[rows or slice(None)]
+        first, second, random_next = self._segments(index)
+        sequences = self._assemble(first, second)
+        predictions = self._mask(index, sequences["input_ids"])
+        return {**sequences, **predictions, "next_sentence_labels": random_next.astype(np.int32)}
+
+    def _segments(self, index: np.ndarray) -> tuple[Span, Span, np.ndarray]:
+        """Token ranges of both segments, truncated, and bool [B] whether the second is random."""
+        store, seed = self.store, self.seed
+        sentence_offsets, document_offsets = store.sentence_offsets, store.document_offsets
+        pair = integers(seed, index, START, self._pair_offsets[-1])
+        document = np.searchsorted(self._pair_offsets, pair, side="right") - 1
+        start = document_offsets[document] + pair - self._pair_offsets[document]
+        target = self._target_lengths(index)
+        # Sentences from `start` until the target is reached, two at least; the first ones are segment A, the rest B.
+        stop = np.maximum(self._sentence_reaching(start, target, document), start + 2)
+        middle = start + 1 + integers(seed, index, SPLIT, stop - start - 1)
+        first = Span(sentence_offsets[start], sentence_offsets[middle])
+
+        random_next = uniforms(seed, index, RANDOM_NEXT) < 0.5
+        other = document + 1 + integers(seed, index, OTHER_DOCUMENT, store.num_documents - 1)
+        other %= store.num_documents
+        sentences = document_offsets[other + 1] - document_offsets[other]
+        other_start = document_offsets[other] + integers(seed, index, OTHER_SENTENCE, sentences)
+        other_stop = self._sentence_reaching(other_start, np.maximum(target - first.length, 1), other)
+        second = Span(
+            sentence_offsets[np.where(random_next, other_start, middle)],
+            sentence_offsets[np.where(random_next, other_stop, stop)],
+        )
+        return *self._truncate(index, first, second), random_next
+
+    def _target_lengths(self, index: np.ndarray) -> np.ndarray:
+        """Tokens wanted in both segments, [B]: all there is room for, sometimes fewer."""
+        most = self.sequence_length - 3
+        short = uniforms(self.seed, index, SHORT) < self.short_sequence_probability
+        return np.where(short, 2 + integers(self.seed, index, TARGET, most - 1), most)
+
+    def _sentence_reaching(self, sentence: np.ndarray, target: np.ndarray, document: np.ndarray) -> np.ndarray:
+        """The first sentence boundary `target` tokens or more behind `sentence`, or the document's end."""
+        offsets = self.store.sentence_offsets
+        limit = np.minimum(offsets[sentence] + target, offsets[self.store.document_offsets[document + 1]])
+        return np.searchsorted(offsets, limit)
+
+    def _truncate(self, index: np.ndarray, first: Span, second: Span) -> tuple[Span, Span]:
+        """Shortens the longer segment token by token until both fit; a tie goes to the second."""
+        room = self.sequence_length - 3
+        first_length = np.minimum(first.length, np.maximum(room - second.length, (room + 1) // 2))
+        second_length = np.minimum(second.length, room - first_length)
+        return self._cut(index, first, first_length, CUT_FIRST), self._cut(index, second, second_length, CUT_SECOND)
+
+    def _cut(self, index: np.ndarray, span: Span, length: np.ndarray, salt: int) -> Span:
+        """`length` tokens of the span, from a place drawn uniformly."""
+        start = span.start + integers(self.seed, index, salt, span.length - length + 1)
+        return Span(start, start + length)
+
+    def _assemble(self, first: Span, second: Span) -> dict[str, np.ndarray]:
+        """[CLS] first [SEP] second [SEP], padded."""
+        vocabulary, rows = self.vocabulary, np.arange(len(first.start))
+        column = np.arange(self.sequence_length)
+        separator = (first.length + 1)[:, None]
+        end = separator + (second.length + 1)[:, None]
+        source = np.where(column < separator, first.start[:, None] - 1, second.start[:, None] - separator - 1) + column
+        input_ids = self.store.tokens.take(source, mode="clip").astype(np.int32)
+        input_ids[:, 0] = vocabulary.cls_id
+        input_ids[rows, separator[:, 0]] = input_ids[rows, end[:, 0]] = vocabulary.sep_id
+        input_ids[column > end] = vocabulary.pad_id
+        return {
+            "input_ids": input_ids,
+            "attention_mask": (column <= end).astype(np.int32),
+            "token_type_ids": ((column > separator) & (column <= end)).astype(np.int32),
+        }
+
+    def _mask(self, index: np.ndarray, input_ids: np.ndarray) -> dict[str, np.ndarray]:
+        """Replaces what is to be guessed in `input_ids`, in place; returns the prediction fields."""
+        seed, most = self.seed, self.max_predictions
+        maskable = ~self._is_special[input_ids]
+        counts = prediction_counts(maskable.sum(axis=1), self.mask_probability, most)
+        scores = random_bits(seed, index, SCORE, self.sequence_length)
+        if self.whole_word:
+            continuation = self.vocabulary.continuation[input_ids]
+            positions = select_words(scores, maskable, continuation, counts, most)
+        else:
+            positions = select_tokens(scores, maskable, counts, most)
+        used = positions < self.sequence_length
+        row, slot = np.nonzero(used)
+        original = input_ids[row, positions[used]]
+        action, choice = (uniforms(seed, index, salt, most)[used] for salt in (ACTION, CHOICE))
+        input_ids[row, positions[used]] = replace_tokens(
+            original, self.vocabulary.mask_id, self._replacements, action, choice
+        )
+        masked_ids = np.zeros(used.shape, np.int32)
+        masked_ids[row, slot] = original
+        return {
+            "masked_positions": np.where(used, positions, 0).astype(np.int32),
+            "masked_ids": masked_ids,
+            "masked_weights": used.astype(np.float32),
+        }
+
+
+def _check_store(store: TokenStore, vocabulary: Vocabulary) -> None:
+    if store.manifest["vocab_size"] != vocabulary.vocab_size:
+        raise UserError(
+            f"the token store was made with {store.manifest['vocab_size']} word pieces, the tokenizer has "
+            f"{vocabulary.vocab_size}; prepare the store with this tokenizer"
+        )
+    if store.num_documents < 2 or store.num_sentences == store.num_documents:
+        raise UserError(
+            f"the token store has {store.num_documents} documents with {store.num_sentences} sentences; sentence pairs "
+            "need two documents, one of them with two sentences: use a larger corpus"
+        )
+
+
+def _check_sizes(batch_size: int, sequence_length: int, max_predictions: int, mask_probability: float) -> None:
+    if batch_size < 1:
+        raise UserError(f"batch_size={batch_size}: at least 1 is needed")
+    if not 5 <= sequence_length <= 1 << 16:
+        raise UserError(f"sequence_length={sequence_length}: 5 to 65536 is possible, 3 of them special tokens")
+    if not 1 <= max_predictions <= sequence_length:
+        raise UserError(f"max_predictions={max_predictions}: 1 to sequence_length={sequence_length} is possible")
+    if not 0 < mask_probability <= 1:
+        raise UserError(f"mask_probability={mask_probability}: a number above 0 and at most 1 is needed")

@@ -1,0 +1,164 @@
+"""Question sets by name; `builtin:python-docs-qa` asks what the functions of the standard library do."""
+
+import functools
+import hashlib
+import random
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from mobilebert_jax.text.docstring_prose import paragraphs
+from mobilebert_jax.text.python_library import library_docstrings
+from mobilebert_jax.text.sentences import split_sentences
+from mobilebert_jax.text.squad_json import read_squad, split_squad
+from mobilebert_jax.utils.errors import UserError
+
+BUILTIN = "builtin:python-docs-qa"
+
+# A passage and its question fit 128 to 160 word pieces of a small vocabulary.
+ENTRIES = (3, 4, 5)
+PASSAGE_CHARACTERS = 360
+NAME_CHARACTERS = 40
+SUMMARY_WORDS = range(3, 21)
+
+HELDOUT_FRACTION = 0.17
+"""Of the top-level packages of the standard library."""
+ROUNDS = {"train": 5, "heldout": 2}
+"""How often each module's entries are grouped anew."""
+QUESTIONS = 2
+"""Questions a passage."""
+NO_ANSWER_PROBABILITY = 0.25
+
+PHRASINGS = {
+    "class": (
+        "What is {name}?",
+        "What is the class {name}?",
+        "What is {name} for?",
+        "How is {name} described?",
+    ),
+    "function": (
+        "What does {name} do?",
+        "What does the function {name} do?",
+        "What is {name} for?",
+        "What is the purpose of {name}?",
+    ),
+    "method": (
+        "What does {name} do?",
+        "What does the method {name} do?",
+        "What is {name} for?",
+        "What is the purpose of {name}?",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a passage says about one class, function or method."""
+
+    name: str
+    kind: str
+    summary: str
+
+    @property
+    def line(self) -> str:
+        """'json.loads: Deserialize a document.'"""
+        return f"{self.name}: {self.summary}."
+
+
+def open_questions(spec: str) -> dict[str, dict[str, Any]]:
+    """`{"train": squad, "heldout": squad}` of `builtin:python-docs-qa` or of a SQuAD json file.
+
+    A file is split by article, a tenth held out. Raises UserError for an unknown builtin and for a file that is missing
+    or no SQuAD json.
+    """
+    if spec == BUILTIN:
+        return build_questions()
+    if spec.startswith("builtin:"):
+        raise UserError(f"questions {spec!r}: there is no such builtin set; {BUILTIN} is the one there is")
+    return split_squad(read_squad(spec), heldout_fraction=0.1)
+
+
+def build_questions(seed: int = 0) -> dict[str, dict[str, Any]]:
+    """`{"train": squad, "heldout": squad}`, SQuAD 2.0, made from the standard library's docstrings.
+
+    A passage has the entries of 3 to 5 functions, classes or methods of one module, a line each; a question names one
+    of them and its answer is the summary, without the full stop; a quarter of the questions name another of that module
+    and have no answer. A top-level package is wholly in one part, whatever the seed. Raises UserError when this Python
+    carries no sources.
+    """
+    articles: dict[str, list[dict[str, Any]]] = {"train": [], "heldout": []}
+    for module, entries in module_entries().items():
+        part = "heldout" if _fraction_of(module.split(".")[0]) < HELDOUT_FRACTION else "train"
+        rng = random.Random(f"{seed}/{module}")
+        groups = [group for _ in range(ROUNDS[part]) for group in _group(entries, rng)]
+        if groups:
+            passages = [_passage(f"{module}-{index}", group, entries, rng) for index, group in enumerate(groups)]
+            articles[part].append({"title": module, "paragraphs": passages})
+    return {part: {"version": "v2.0", "data": data} for part, data in articles.items()}
+
+
+@functools.cache
+def module_entries() -> dict[str, tuple[Entry, ...]]:
+    """Public names by module, with summaries of 3 to 20 words that stand nowhere else in the module."""
+    found = defaultdict(list)
+    for docstring in library_docstrings():
+        name = f"{docstring.module}.{docstring.name}"
+        if docstring.kind == "module" or len(name) > NAME_CHARACTERS or any(p.startswith("_") for p in name.split(".")):
+            continue
+        if summary := _summary(docstring.text):
+            found[docstring.module].append(Entry(name, docstring.kind, summary))
+    return {module: _unambiguous(entries) for module, entries in found.items()}
+
+
+def _unambiguous(entries: list[Entry]) -> tuple[Entry, ...]:
+    names = Counter(entry.name for entry in entries)
+    text = "\n".join(entry.line for entry in entries).lower()
+    return tuple(e for e in entries if names[e.name] == 1 and text.count(e.summary.lower()) == 1)
+
+
+def _summary(docstring: str) -> str | None:
+    """The docstring's first sentence without its full stop, if that is prose, complete and of the right length."""
+    prose = paragraphs(docstring.strip().split("\n\n")[0])
+    sentence = split_sentences(prose[0])[0] if prose else ""
+    if sentence.endswith((":", "e.g.", "i.e.")) or len(sentence.split()) not in SUMMARY_WORDS:
+        return None
+    return sentence.rstrip(" .")
+
+
+def _fraction_of(package: str) -> float:
+    # The prefix was chosen so that the held-out packages have about 17% of the entries too.
+    return int.from_bytes(hashlib.sha256(f"python/{package}".encode()).digest()[:8], "big") / 2**64
+
+
+def _group(entries: tuple[Entry, ...], rng: random.Random) -> list[list[Entry]]:
+    """The entries in random order, cut into passages; what is too few for the last one is left out."""
+    groups: list[list[Entry]] = [[]]
+    size = rng.choice(ENTRIES)
+    for entry in rng.sample(entries, len(entries)):
+        groups[-1].append(entry)
+        length = sum(len(e.line) for e in groups[-1])
+        if len(groups[-1]) == size or (length > PASSAGE_CHARACTERS and len(groups[-1]) >= min(ENTRIES)):
+            groups.append([])
+            size = rng.choice(ENTRIES)
+    return [group for group in groups if len(group) >= min(ENTRIES)]
+
+
+def _passage(identity: str, group: list[Entry], entries: tuple[Entry, ...], rng: random.Random) -> dict[str, Any]:
+    """One SQuAD paragraph with its questions."""
+    absent = [entry for entry in entries if entry not in group]
+    asked = rng.sample(group, QUESTIONS)
+    questions = []
+    for number, entry in enumerate(asked):
+        impossible = bool(absent) and rng.random() < NO_ANSWER_PROBABILITY
+        entry = rng.choice(absent) if impossible else entry
+        start = sum(len(e.line) + 1 for e in group[: group.index(entry)]) if not impossible else 0
+        answer = {"text": entry.summary, "answer_start": start + len(f"{entry.name}: ")}
+        questions.append(
+            {
+                "id": f"{identity}-{number}",
+                "question": rng.choice(PHRASINGS[entry.kind]).format(name=entry.name),
+                "answers": [] if impossible else [answer],
+                "is_impossible": impossible,
+            }
+        )
+    return {"context": "\n".join(entry.line for entry in group), "qas": questions}

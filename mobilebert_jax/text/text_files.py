@@ -1,0 +1,75 @@
+"""Lines of text files, plain or compressed."""
+
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import zstandard
+
+from mobilebert_jax.utils.errors import UserError
+
+CHUNK_BYTES = 1 << 20
+
+
+def read_lines(path: str | Path) -> Iterator[str]:
+    """Lines of a UTF-8 file (a byte order mark is dropped), decompressed by its suffix .gz, .xz or .zst.
+
+    Raises UserError, naming the file, when it cannot be read, is cut short, corrupt, or not UTF-8.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as raw, io.TextIOWrapper(_decompressed(path, raw), encoding="utf-8-sig") as text:
+            yield from text
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error.reason}); convert it to UTF-8") from error
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); the file must be whole and of the type its name says"
+        ) from error
+
+
+def _decompressed(path: Path, raw: io.BufferedIOBase) -> io.BufferedIOBase:
+    if path.suffix == ".gz":
+        return gzip.GzipFile(fileobj=raw)
+    if path.suffix == ".xz":
+        return lzma.LZMAFile(raw)
+    if path.suffix == ".zst":
+        return io.BufferedReader(_ZstdFile(raw), CHUNK_BYTES)
+    return raw
+
+
+class _ZstdFile(io.RawIOBase):
+    """Frames of a zstd file one after another; unlike zstandard's own reader it notices a file that was cut short."""
+
+    def __init__(self, raw: io.BufferedIOBase):
+        self._raw = raw
+        self._frame = None
+        self._input = b""
+        self._output = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        while not self._output:
+            self._input = self._input or self._raw.read(CHUNK_BYTES)
+            if not self._input:
+                if self._frame is not None:
+                    raise EOFError("the zstd data ends too early")
+                return 0
+            self._decompress_input()
+        count = min(len(buffer), len(self._output))
+        buffer[:count] = self._output[:count]
+        self._output = self._output[count:]
+        return count
+
+    def _decompress_input(self) -> None:
+        self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+        self._output = memoryview(self._frame.decompress(self._input))
+        self._input = b""
+        if self._frame.eof:
+            self._input = self._frame.unused_data
+            self._frame = None

@@ -1,0 +1,169 @@
+"""BERT WordPiece: train one, or load what others trained. A thin wrapper over the `tokenizers` library."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+
+from mobilebert_jax.text.wordpiece import train_vocabulary
+from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.files import atomic_path, read_json, write_json, write_text
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+CONTINUATION_PREFIX = "##"
+
+# JSON may smuggle halves of surrogate pairs into a str; the Rust side takes valid Unicode only.
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Tokenizer:
+    """Text to word-piece ids and back.
+
+    `backend` is the `tokenizers.Tokenizer` itself, which adds no special tokens, never truncates and never pads;
+    special tokens written in a text ("[MASK]") are recognised. `vocab_size` counts added tokens too.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, source: str = "tokenizer"):
+        """Wraps `backend`; UserError, which names `source`, when it is no WordPiece with BERT's special tokens."""
+        backend.post_processor = None
+        backend.no_truncation()
+        backend.no_padding()
+        self.backend = backend
+        self.vocab_size: int = backend.get_vocab_size(with_added_tokens=True)
+        settings = json.loads(backend.to_str())
+        if settings["model"].get("type") != "WordPiece":
+            raise UserError(f"{source}: its model is {settings['model'].get('type')}; a WordPiece tokenizer is needed")
+        self.lowercase: bool = bool((settings["normalizer"] or {}).get("lowercase", False))
+        missing = [token for token in SPECIAL_TOKENS if backend.token_to_id(token) is None]
+        if missing:
+            raise UserError(f"{source}: no {' '.join(missing)} in the vocabulary; BERT's special tokens are needed")
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(backend.token_to_id, SPECIAL_TOKENS)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int, lowercase: bool = True) -> "Tokenizer":
+        """Learns at most `vocab_size` word pieces from `texts`, which are read once; equal texts give equal ids.
+
+        [PAD] is 0, then [UNK], [CLS], [SEP], [MASK], the alphabet, the merged pieces. Raises UserError when the texts
+        hold no words or `vocab_size` leaves no room for pieces.
+        """
+        vocabulary = train_vocabulary(texts, vocab_size, _normalizer(lowercase), SPECIAL_TOKENS)
+        return cls(_wordpiece(vocabulary, lowercase))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Tokenizer":
+        """Reads a vocab.txt, a tokenizer.json, or a folder with either (tokenizer.json wins).
+
+        A vocab.txt is taken as uncased unless a tokenizer_config.json beside it says `do_lower_case: false`. Raises
+        UserError for anything that is no BERT WordPiece vocabulary.
+        """
+        path = Path(path)
+        if path.is_dir():
+            candidates = [path / name for name in ("tokenizer.json", "vocab.txt") if (path / name).is_file()]
+            if not candidates:
+                raise UserError(f"{path}: this folder holds neither tokenizer.json nor vocab.txt")
+            path = candidates[0]
+        if not path.is_file():
+            raise UserError(f"{path}: no such tokenizer file; a vocab.txt, a tokenizer.json or their folder is needed")
+        backend = _read_json_backend(path) if path.suffix == ".json" else _read_vocabulary_backend(path)
+        return cls(backend, source=str(path))
+
+    def save(self, folder: str | Path) -> None:
+        """Writes tokenizer.json, vocab.txt, tokenizer_config.json and special_tokens_map.json.
+
+        This is the layout that transformers' BERT and MobileBERT tokenizers load; the tokenizer.json there wraps texts
+        as [CLS] A [SEP] B [SEP].
+        """
+        folder = Path(folder)
+        complete = tokenizers.Tokenizer.from_str(self.backend.to_str())
+        complete.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]",
+            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+            special_tokens=[("[CLS]", self.cls_id), ("[SEP]", self.sep_id)],
+        )
+        with atomic_path(folder / "tokenizer.json") as temporary:
+            complete.save(str(temporary))
+        write_text(folder / "vocab.txt", "".join(f"{piece}\n" for piece in self._pieces))
+        names = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
+        write_json(folder / "special_tokens_map.json", names)
+        # BertTokenizer is the class that every transformers version has, slow or fast, for MobileBERT too.
+        config = {"tokenizer_class": "BertTokenizer", "do_lower_case": self.lowercase, **names}
+        write_json(folder / "tokenizer_config.json", config)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
+        """One `Encoding` a text: `.ids`, and `.offsets`, half-open character ranges of that text; no special tokens."""
+        return self.backend.encode_batch([_LONE_SURROGATE.sub("\ufffd", text) for text in texts])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Pieces joined to words, without special tokens."""
+        return self.backend.decode(list(ids), skip_special_tokens=True)
+
+    @cached_property
+    def _pieces(self) -> list[str]:
+        """Every piece in the order of its id."""
+        return [self.backend.id_to_token(index) for index in range(self.vocab_size)]
+
+    @cached_property
+    def continuation(self) -> np.ndarray:
+        """bool [vocab_size], True for the pieces that continue a word ('##ing')."""
+        return np.array([piece.startswith(CONTINUATION_PREFIX) for piece in self._pieces])
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids of [PAD], [UNK], [CLS], [SEP], [MASK], in this order."""
+        return (self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id)
+
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of everything that decides which ids a text gets."""
+        settings = json.loads(self.backend.to_str())
+        decisive = {name: settings[name] for name in ("normalizer", "pre_tokenizer", "model", "added_tokens")}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _normalizer(lowercase: bool) -> normalizers.Normalizer:
+    # strip_accents=None follows lower-casing, as BERT's own tokenizer does.
+    return normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=lowercase
+    )
+
+
+def _wordpiece(vocabulary: dict[str, int], lowercase: bool) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    backend.normalizer = _normalizer(lowercase)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece(prefix=CONTINUATION_PREFIX)
+    backend.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS if token in vocabulary])
+    return backend
+
+
+def _read_json_backend(path: Path) -> tokenizers.Tokenizer:
+    try:
+        backend = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises plain Exception
+        raise UserError(f"{path}: not a tokenizer.json that the tokenizers library reads ({error})") from error
+    gaps = [
+        index for index in range(backend.get_vocab_size(with_added_tokens=True)) if backend.id_to_token(index) is None
+    ]
+    if gaps:
+        raise UserError(f"{path}: id {gaps[0]} has no token; ids must run from 0 without gaps")
+    return backend
+
+
+def _read_vocabulary_backend(path: Path) -> tokenizers.Tokenizer:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        config_path = path.with_name("tokenizer_config.json")
+        lowercase = read_json(config_path).get("do_lower_case", True) if config_path.is_file() else True
+    except ValueError as error:
+        raise UserError(f"{path}: the vocabulary or its tokenizer_config.json cannot be read ({error})") from error
+    pieces = [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    if len(vocabulary) < len(pieces):
+        twice = next(piece for index, piece in enumerate(pieces) if vocabulary[piece] != index)
+        raise UserError(f"{path}: {twice!r} stands there twice; a vocab.txt has one piece a line, each once")
+    return _wordpiece(vocabulary, bool(lowercase))

@@ -1,0 +1,175 @@
+"""From a stage to one compiled step: cut the trained part out, take gradients, accumulate, update, join again."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from mobilebert_jax.objectives.terms import term_mean
+from mobilebert_jax.optim import schedules
+from mobilebert_jax.optim.optimizer import OptimizerConfig, apply_updates, global_norm, make_optimizer
+from mobilebert_jax.training.stages import Plan
+from mobilebert_jax.utils.types import Array, Batch, Params
+
+
+@flax.struct.dataclass
+class TrainState:
+    """The only thing a step donates: what it changes."""
+
+    step: Array  # int32 scalar, the number of steps done
+    trained: Params  # the part of the parameters that this stage changes
+    opt_state: Any  # slots for `trained` alone
+    healthy: Array  # bool scalar; False from the first non-finite step on, after which nothing changes any more
+
+
+@flax.struct.dataclass
+class Control:
+    """A stage as arrays, so that one compiled step serves all stages of a phase."""
+
+    start: Array  # int32 scalar, the phase's step at which the stage begins
+    steps: Array  # int32 scalar, the stage's length
+    block: Array  # int32 scalar, the highest block whose transfer loss counts
+    block_weights: Array  # [L] float32
+    block_rates: Array  # [L] float32
+    embedding_rate: Array  # float32 scalar
+    head_rate: Array  # float32 scalar, for pooler and heads
+    background: Array  # bool scalar, whether the stage's own warm-up multiplies the rate
+
+
+class Program(Protocol):
+    """What distinguishes one kind of stage from another. All methods but `cut` and `join` are traced."""
+
+    name: str
+
+    def cut(self, params: Params, block: int) -> tuple[Params, Params]:
+        """The whole parameters -> (the part that learns, everything a step reads beside it)."""
+
+    def join(self, trained: Params, rest: Params, block: int) -> Params:
+        """The inverse of `cut`: whole parameters, with the trained part in its place."""
+
+    def counts(self, batch: Batch) -> dict[str, Array]:
+        """What every term is divided by, from the whole batch."""
+
+    def gradients(
+        self, trained: Params, rest: Params, teacher: Params, batch: Batch, counts: dict, control: Control, rng: Array
+    ) -> tuple[Params, dict[str, Array]]:
+        """Gradients of `sum(coefficient * sum / count)` for one microbatch, and the terms' sums."""
+
+    def multipliers(self, trained: Params, control: Control, factor: Array) -> Params | None:
+        """Learning-rate multipliers of the trained part, times `factor`; None when everything learns alike."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningRate:
+    """The base schedule of a phase (google-research `optimization.py`): linear warm-up, linear decay."""
+
+    peak: float
+    warmup_steps: int
+    total_steps: int
+    end_ratio: float
+
+    def __call__(self, step: Array) -> Array:
+        """The rate at a step, float32."""
+        return schedules.polynomial(step, **dataclasses.asdict(self))
+
+
+def control_at(plan: Plan, index: int) -> Control:
+    """The arrays of stage `index`."""
+    stage = plan.stages[index]
+    blocks = len(stage.block_rates)
+    return Control(
+        start=jnp.int32(plan.start(index)),
+        steps=jnp.int32(stage.steps),
+        block=jnp.int32(stage.top if stage.transfers else 0),
+        block_weights=jnp.asarray(stage.block_weights or (0.0,) * blocks, jnp.float32),
+        block_rates=jnp.asarray(stage.block_rates, jnp.float32),
+        embedding_rate=jnp.float32(stage.embedding_rate),
+        head_rate=jnp.float32(stage.head_rate),
+        background=jnp.bool_(stage.background),
+    )
+
+
+def make_step(
+    program: Program, optimizer: OptimizerConfig, learning_rate: LearningRate, accumulation: int, seed: int
+) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+    """The compiled step `(state, rest, teacher, batch, control) -> (state, metrics)`; only `state` is donated.
+
+    Metrics: the loss terms' means, `loss`-free names of the objectives, `grad_norm`, `learning_rate`, `healthy`.
+    """
+    tx = make_optimizer(optimizer)
+
+    def step(state: TrainState, rest: Params, teacher: Params, batch: Batch, control: Control):
+        rng = jax.random.fold_in(jax.random.key(seed), state.step)
+        stage_step = state.step - control.start
+        counts = program.counts(batch)
+        grads, sums = accumulate(program, state.trained, rest, teacher, batch, counts, control, rng, accumulation)
+        factor = jnp.where(control.background, schedules.background(stage_step, control.steps), 1.0)
+        multipliers = program.multipliers(state.trained, control, factor)
+        rate = learning_rate(state.step)
+        updates, opt_state = tx.update(
+            grads,
+            state.opt_state,
+            state.trained,
+            learning_rate=rate,
+            multipliers=multipliers,
+            fresh=stage_step == 0,
+        )
+        trained = apply_updates(state.trained, updates, multipliers)
+        norm = global_norm(grads, multipliers)
+        metrics = {name: term_mean(value, counts[name]) for name, value in sums.items()}
+        healthy = state.healthy & jnp.isfinite(norm) & all_finite(metrics)
+        keep = lambda new, old: jnp.where(healthy, new, old)  # noqa: E731
+        new_state = TrainState(
+            step=state.step + 1,
+            trained=jax.tree.map(keep, trained, state.trained),
+            opt_state=jax.tree.map(keep, opt_state, state.opt_state),
+            healthy=healthy,
+        )
+        return new_state, {**metrics, "grad_norm": norm, "learning_rate": rate * factor, "healthy": healthy}
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def init_state(trained: Params, optimizer: OptimizerConfig, step: int = 0) -> TrainState:
+    """A state with empty slots; `trained` becomes part of it and is donated with it."""
+    make = jax.jit(lambda tree: make_optimizer(optimizer).init(tree))
+    return TrainState(jnp.int32(step), trained, make(trained), jnp.bool_(True))
+
+
+def all_finite(tree: Any) -> Array:
+    """Bool scalar: every element of every leaf is finite."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def accumulate(
+    program: Program,
+    trained: Params,
+    rest: Params,
+    teacher: Params,
+    batch: Batch,
+    counts: dict[str, Array],
+    control: Control,
+    rng: Array,
+    accumulation: int,
+) -> tuple[Params, dict[str, Array]]:
+    """Gradients and sums over `accumulation` microbatches; nothing is divided afterwards (design idea 6)."""
+
+    def micro(part: Batch, index: Array | int):
+        key = jax.random.fold_in(rng, index)
+        return program.gradients(trained, rest, teacher, part, counts, control, key)
+
+    if accumulation == 1:
+        return micro(batch, 0)
+    # Strided, so that every device keeps its share of each microbatch.
+    parts = jax.tree.map(lambda leaf: leaf.reshape(-1, accumulation, *leaf.shape[1:]).swapaxes(0, 1), batch)
+    shapes = jax.eval_shape(micro, jax.tree.map(lambda leaf: leaf[0], parts), 0)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def body(total, item):
+        part, index = item
+        return jax.tree.map(jnp.add, total, micro(part, index)), None
+
+    return jax.lax.scan(body, zeros, (parts, jnp.arange(accumulation)))[0]

@@ -1,0 +1,106 @@
+"""A stage is data: how long, which blocks learn and how fast, which losses count (design ideas 2 to 4)."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from mobilebert_jax.utils.errors import UserError
+
+TRANSFER_TERMS = ("hidden", "mean", "variance", "attention")
+HEAD_TERMS = ("masked_lm", "next_sentence", "distillation", "span")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Consecutive steps with one setting.
+
+    Attributes:
+        name: what logs and errors call it.
+        steps: how many optimizer steps.
+        coefficients: factor of every loss term that counts; a missing term is not computed.
+        block_weights: factor of each student block's transfer loss, [L]; empty when no transfer term counts.
+        block_rates: learning-rate multiplier of each block, [L]; 0 keeps a block bit-identical.
+        embedding_rate, head_rate: the same for the embeddings and for pooler and heads.
+        background: restart the warm-up of the reference within this stage.
+    """
+
+    name: str
+    steps: int
+    coefficients: Mapping[str, float]
+    block_rates: tuple[float, ...]
+    block_weights: tuple[float, ...] = ()
+    embedding_rate: float = 1.0
+    head_rate: float = 1.0
+    background: bool = False
+
+    def __post_init__(self):
+        unknown = sorted(set(self.coefficients) - {*TRANSFER_TERMS, *HEAD_TERMS})
+        if unknown:
+            raise UserError(f"stage {self.name!r}: no loss term {unknown[0]!r}")
+        if self.steps < 1:
+            raise UserError(f"stage {self.name!r}: steps={self.steps}, at least 1 is needed")
+        if self.block_weights and len(self.block_weights) != len(self.block_rates):
+            raise UserError(
+                f"stage {self.name!r}: {len(self.block_weights)} weights for {len(self.block_rates)} blocks"
+            )
+        if any(rate < 0 for rate in (*self.block_rates, self.embedding_rate, self.head_rate)):
+            raise UserError(f"stage {self.name!r}: a learning-rate multiplier is negative")
+        if not any((*self.block_rates, self.embedding_rate, self.head_rate)):
+            raise UserError(f"stage {self.name!r}: nothing learns, every learning-rate multiplier is 0")
+
+    @property
+    def transfers(self) -> bool:
+        """True when some block's transfer loss counts."""
+        return any(self.block_weights) and any(self.coefficients.get(term) for term in TRANSFER_TERMS)
+
+    @property
+    def uses_heads(self) -> bool:
+        """True when a loss needs the network's heads."""
+        return any(self.coefficients.get(term) for term in HEAD_TERMS)
+
+    @property
+    def top(self) -> int:
+        """The highest block whose transfer loss counts."""
+        return max(index for index, weight in enumerate(self.block_weights) if weight)
+
+    @property
+    def walk(self) -> str:
+        """The cheapest way to this stage's gradients.
+
+        `block`: one block learns from its own loss alone. `prefix`: the blocks up to one learn from that one's
+        loss. `pair`: everything else that has a transfer loss. `alone`: no transfer loss.
+        """
+        if not self.transfers:
+            return "alone"
+        blocks_only = not self.uses_heads and not self.embedding_rate and not self.head_rate
+        single_loss = sum(weight != 0 for weight in self.block_weights) == 1
+        if blocks_only and single_loss and self.block_rates[self.top] and not any(self.block_rates[self.top + 1 :]):
+            return "prefix" if any(self.block_rates[: self.top]) else "block"
+        return "pair"
+
+    @property
+    def trains_blocks_only(self) -> bool:
+        """True when embeddings, pooler and heads stay as they are."""
+        return not self.embedding_rate and not self.head_rate
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A phase's stages, one after another; stage and stage step are functions of the step alone."""
+
+    stages: tuple[Stage, ...]
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+    def start(self, index: int) -> int:
+        """The step at which stage `index` begins."""
+        return sum(stage.steps for stage in self.stages[:index])
+
+    def index_at(self, step: int) -> int:
+        """The stage that trains at `step`; the last one for steps past the end."""
+        for index in range(len(self.stages)):
+            if step < self.start(index + 1):
+                return index
+        return len(self.stages) - 1

@@ -1,0 +1,106 @@
+"""Dropout is where the reference has it, and only there."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from model_cases import VARIANTS, batch, random_params, relative_error
+
+from mobilebert_jax.models.encoder import MobileBert
+from mobilebert_jax.models.heads import build_model
+from mobilebert_jax.utils.trees import map_named
+
+IN_BOTTLENECK_MODELS = {"embeddings/dropout", "layers/bottleneck_output/dropout"}
+IN_PLAIN_BERT = {"embeddings/dropout", "layers/attention_output/dropout", "layers/ffn_1/output/dropout"}
+
+
+def active_dropouts(cfg, head):
+    """`{place: rate}` of every dropout that does something in training."""
+    model, rates = build_model(cfg, head), {}
+
+    def record(call, args, kwargs, context):
+        if isinstance(context.module, nn.Dropout) and context.module.rate > 0 and not kwargs["deterministic"]:
+            rates["/".join(context.module.path).removeprefix("encoder/")] = context.module.rate
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        rngs = {"dropout": jax.random.key(0)}
+        params = random_params(model)
+        jax.eval_shape(lambda: model.apply({"params": params}, *batch(cfg), deterministic=False, rngs=rngs))
+    return rates
+
+
+@pytest.mark.parametrize("head", [None, "pretraining", "qa"])
+def test_the_student_drops_attention_probabilities_alone(head):
+    assert active_dropouts(VARIANTS["mobilebert"], head) == {"layers/attention/dropout": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("variant", "places"), [("mobilebert", IN_BOTTLENECK_MODELS), ("teacher", IN_BOTTLENECK_MODELS)]
+)
+def test_with_bottlenecks_hidden_dropout_sits_after_the_output_bottleneck(variant, places):
+    cfg = VARIANTS[variant].replace(hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.2)
+    assert active_dropouts(cfg, None) == {"layers/attention/dropout": 0.2, **dict.fromkeys(places, 0.3)}
+
+
+def test_without_bottlenecks_it_sits_after_the_attention_and_after_the_last_ffn():
+    assert active_dropouts(VARIANTS["bert"], None) == {
+        "layers/attention/dropout": 0.1,
+        **dict.fromkeys(IN_PLAIN_BERT, 0.1),
+    }
+
+
+def test_classification_always_drops_a_tenth_of_the_pooled_vector():
+    cfg = VARIANTS["mobilebert"].replace(attention_probs_dropout_prob=0.0)
+    assert active_dropouts(cfg, "classification") == {"dropout": 0.1}
+
+
+def test_outputs_differ_between_rngs_in_training_alone():
+    cfg = VARIANTS["mobilebert"]
+    model = MobileBert(cfg)
+    params, inputs = random_params(model), batch(cfg)
+
+    @jax.jit
+    def train(seed):
+        rngs = {"dropout": jax.random.key(seed)}
+        return model.apply({"params": params}, *inputs, deterministic=False, rngs=rngs).last_hidden_state
+
+    evaluate = jax.jit(lambda: model.apply({"params": params}, *inputs).last_hidden_state)
+    np.testing.assert_array_equal(train(0), train(0))
+    assert relative_error(train(0), train(1)) > 1e-3
+    assert relative_error(train(0), evaluate()) > 1e-3
+
+
+def test_training_without_any_dropout_needs_no_rng_and_equals_evaluation():
+    cfg = VARIANTS["mobilebert"].replace(attention_probs_dropout_prob=0.0)
+    model = MobileBert(cfg)
+    params = random_params(model)
+    apply = jax.jit(
+        lambda deterministic: model.apply({"params": params}, *batch(cfg), deterministic=deterministic),
+        static_argnums=0,
+    )
+    np.testing.assert_array_equal(apply(False).last_hidden_state, apply(True).last_hidden_state)
+
+
+def test_every_layer_draws_its_own_dropout_mask():
+    """All weights zero but one bias of one: each block adds its mask itself to the hidden state."""
+    cfg = VARIANTS["mobilebert"].replace(hidden_dropout_prob=0.5)
+    model = MobileBert(cfg)
+
+    def only_masks(name, leaf):
+        return np.full(leaf.shape, float(name.endswith(("scale", "bottleneck_output/dense/bias"))), np.float32)
+
+    params = map_named(only_masks, random_params(model))
+    rngs = {"dropout": jax.random.key(0)}
+    out = jax.jit(
+        lambda: (
+            model.apply(
+                {"params": params}, *batch(cfg), deterministic=False, output_hidden_states=True, rngs=rngs
+            ).hidden_states
+        )
+    )()
+    masks = np.asarray(jnp.diff(out, axis=0))
+    assert set(np.unique(masks)) == {0.0, 2.0}
+    for layer in range(1, cfg.num_hidden_layers):
+        assert 0.4 < (masks[layer] == masks[0]).mean() < 0.6

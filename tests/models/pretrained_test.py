@@ -1,0 +1,388 @@
+"""Model folders: what is written, what comes back, what is refused, and that the old folder survives a failure."""
+
+import json
+import os
+import warnings
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from model_cases import TINY, VARIANTS, random_params
+
+from mobilebert_jax.models.config import preset
+from mobilebert_jax.models.heads import build_model
+from mobilebert_jax.models.initialise import init_params
+from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
+from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.trees import named_leaves
+
+CFG = VARIANTS["mobilebert"]
+HEADS = [None, "pretraining", "qa", "classification"]
+BLOCK = """attention.output.LayerNorm attention.output.dense
+attention.self.key attention.self.query attention.self.value bottleneck.attention.LayerNorm bottleneck.attention.dense
+bottleneck.input.LayerNorm bottleneck.input.dense
+ffn.0.intermediate.dense ffn.0.output.LayerNorm ffn.0.output.dense ffn.1.intermediate.dense ffn.1.output.LayerNorm
+ffn.1.output.dense intermediate.dense output.LayerNorm output.bottleneck.LayerNorm output.bottleneck.dense
+output.dense""".split()
+"""The modules that transformers 5.23 stores for a block of 3 FFNs, each with a weight and a bias."""
+
+
+@pytest.fixture(autouse=True)
+def warnings_are_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def assert_same(found, expected):
+    found, expected = named_leaves(found), named_leaves(expected)
+    assert found.keys() == expected.keys()
+    for name, leaf in expected.items():
+        np.testing.assert_array_equal(found[name], leaf, err_msg=name)
+
+
+def saved(path, cfg=CFG, head="pretraining", **options):
+    model = build_model(cfg, head, **options)
+    params = random_params(model)
+    save_pretrained(path, model, params)
+    return model, params
+
+
+def edit_tensors(path, change):
+    """Rewrites the folder's tensors after `change(tensors)`."""
+    tensors = safetensors.numpy.load_file(path / "model.safetensors")
+    change(tensors)
+    safetensors.numpy.save_file(tensors, path / "model.safetensors")
+
+
+def edit_config(path, **changes):
+    """Rewrites the folder's config; None deletes."""
+    values = json.loads((path / "config.json").read_text()) | changes
+    (path / "config.json").write_text(json.dumps({name: v for name, v in values.items() if v is not None}))
+
+
+def refusal(path, head=None):
+    with pytest.raises(UserError) as error:
+        from_pretrained(path, head)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("variant", "head"),
+    [*((variant, "pretraining") for variant in VARIANTS), *(("teacher", head) for head in HEADS if head != "qa")],
+)
+def test_a_round_trip_is_bit_equal(tmp_path, variant, head):
+    model, params = saved(tmp_path / "m", VARIANTS[variant], head)
+    loaded, loaded_params = from_pretrained(tmp_path / "m", head)
+    assert loaded == model
+    assert_same(loaded_params, params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(loaded_params)} == {np.dtype("float32")}
+
+
+def test_the_config_comes_back_exactly_but_for_the_settings_of_a_run(tmp_path):
+    odd = {
+        "zero_pad_embeddings": True,
+        "layer_norm_eps": 3e-7,
+        "initializer_range": 0.1 + 0.2,
+        "hidden_act": "gelu_erf",
+    }
+    saved(tmp_path / "m", CFG.replace(**odd, dtype="bfloat16", remat="full"))
+    loaded, _ = from_pretrained(tmp_path / "m")
+    assert loaded.cfg == CFG.replace(**odd)
+
+
+def test_the_stored_names_and_layouts_are_transformers(tmp_path):
+    _, params = saved(tmp_path / "m")
+    tensors = safetensors.numpy.load_file(tmp_path / "m" / "model.safetensors")
+    block = {f"{module}.{kind}" for module in BLOCK for kind in ("weight", "bias")}
+    for layer in range(CFG.num_hidden_layers):
+        prefix = f"mobilebert.encoder.layer.{layer}."
+        assert {name.removeprefix(prefix) for name in tensors if name.startswith(prefix)} == block
+    assert {name for name in tensors if not name.startswith("mobilebert.encoder.")} == {
+        *(f"mobilebert.embeddings.{table}_embeddings.weight" for table in ("word", "position", "token_type")),
+        *(f"mobilebert.embeddings.{module}" for module in ("LayerNorm.weight", "LayerNorm.bias")),
+        *(f"mobilebert.embeddings.embedding_transformation.{kind}" for kind in ("weight", "bias")),
+        *(f"cls.predictions.transform.{name}.{kind}" for name in ("dense", "LayerNorm") for kind in ("weight", "bias")),
+        *("cls.predictions.bias", "cls.predictions.dense.weight", "cls.seq_relationship.weight"),
+        "cls.seq_relationship.bias",
+    }
+    layers = params["encoder"]["layers"]
+    pairs = {
+        "mobilebert.encoder.layer.1.attention.self.value.weight": layers["attention"]["value"]["kernel"][1].T,
+        "mobilebert.encoder.layer.2.ffn.1.output.dense.bias": layers["ffn_1"]["output"]["dense"]["bias"][2],
+        "mobilebert.encoder.layer.2.intermediate.dense.weight": layers["ffn_2"]["intermediate"]["kernel"][2].T,
+        "mobilebert.encoder.layer.0.output.LayerNorm.weight": layers["ffn_2"]["output"]["norm"]["scale"][0],
+        "cls.predictions.dense.weight": params["masked_lm"]["extra_embedding"].T,
+        "cls.seq_relationship.weight": params["next_sentence"]["kernel"].T,
+    }
+    for name, expected in pairs.items():
+        np.testing.assert_array_equal(tensors[name], expected, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("head", "architecture", "prefixes"),
+    [
+        (None, "MobileBertModel", {"embeddings", "encoder"}),
+        ("pretraining", "MobileBertForPreTraining", {"mobilebert", "cls"}),
+        ("qa", "MobileBertForQuestionAnswering", {"mobilebert", "qa_outputs"}),
+        ("classification", "MobileBertForSequenceClassification", {"mobilebert", "classifier"}),
+    ],
+)
+def test_architectures_and_prefixes(tmp_path, head, architecture, prefixes):
+    saved(tmp_path / "m", head=head)
+    values = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert values["architectures"] == [architecture] and values["model_type"] == "mobilebert"
+    assert not {"dtype", "remat"} & set(values)
+    tensors = safetensors.numpy.load_file(tmp_path / "m" / "model.safetensors")
+    assert {name.split(".")[0] for name in tensors} == prefixes
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("relu", "relu"), ("relu6", "relu6"), ("gelu", "gelu_new"), ("gelu_erf", "gelu")]
+)
+def test_activations_have_their_names_there(tmp_path, ours, theirs):
+    saved(tmp_path / "m", CFG.replace(hidden_act=ours), None)
+    assert json.loads((tmp_path / "m" / "config.json").read_text())["hidden_act"] == theirs
+    assert from_pretrained(tmp_path / "m")[0].cfg.hidden_act == ours
+
+
+def test_an_imported_config_follows_transformers_defaults(tmp_path):
+    saved(tmp_path / "m", CFG.replace(classifier_activation=True, num_feedforward_networks=4))
+    absent = "classifier_activation zero_pad_embeddings num_feedforward_networks normalization_type layer_norm_eps"
+    edit_config(tmp_path / "m", **dict.fromkeys(absent.split()), dtype="float16", pad_token_id=0, hidden_act="relu")
+    cfg = from_pretrained(tmp_path / "m", "pretraining")[0].cfg
+    assert cfg == CFG.replace(classifier_activation=True, num_feedforward_networks=4)
+
+
+def test_old_files_with_tied_copies_and_buffers_load(tmp_path):
+    _, params = saved(tmp_path / "m")
+
+    def as_older_versions_wrote(tensors):
+        tensors["cls.predictions.decoder.weight"] = tensors["mobilebert.embeddings.word_embeddings.weight"]
+        tensors["cls.predictions.decoder.bias"] = tensors.pop("cls.predictions.bias")
+        tensors["mobilebert.embeddings.position_ids"] = np.arange(24)[None]
+
+    edit_tensors(tmp_path / "m", as_older_versions_wrote)
+    assert_same(from_pretrained(tmp_path / "m", "pretraining")[1], params)
+
+
+def test_an_untied_decoder_is_refused(tmp_path):
+    saved(tmp_path / "m")
+    edit_tensors(tmp_path / "m", lambda t: t.update({"cls.predictions.decoder.weight": np.ones((67, 16), np.float32)}))
+    message = "cls.predictions.decoder.weight differs from mobilebert.embeddings.word_embeddings.weight"
+    assert message in refusal(tmp_path / "m")
+
+
+def test_layers_that_transformers_stores_without_using_are_ignored(tmp_path):
+    both = preset("test_student", **{**TINY, "key_query_shared_bottleneck": True})
+    _, params = saved(tmp_path / "tiny", both, None)
+    unused = {f"encoder.layer.{layer}.bottleneck.attention.dense.bias": np.ones(16, np.float32) for layer in range(3)}
+    edit_tensors(tmp_path / "tiny", lambda tensors: tensors.update(unused))
+    assert_same(from_pretrained(tmp_path / "tiny")[1], params)
+
+    _, params = saved(tmp_path / "bert", VARIANTS["bert"], None)
+    unused = {"embeddings.embedding_transformation.bias": np.ones(32, np.float32)}
+    edit_tensors(tmp_path / "bert", lambda tensors: tensors.update(unused))
+    theirs = {"intra_bottleneck_size": 128, "key_query_shared_bottleneck": True}
+    edit_config(tmp_path / "bert", **theirs)
+    loaded, loaded_params = from_pretrained(tmp_path / "bert")
+    assert loaded.cfg == VARIANTS["bert"]
+    assert_same(loaded_params, params)
+
+
+def test_half_precision_files_become_float32(tmp_path):
+    saved(tmp_path / "m", head=None)
+    edit_tensors(tmp_path / "m", lambda tensors: tensors.update({n: t.astype(np.float16) for n, t in tensors.items()}))
+    _, params = from_pretrained(tmp_path / "m")
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_another_heads_folder_gives_its_encoder_and_a_named_fresh_head(tmp_path, head):
+    stored = "qa" if head != "qa" else "pretraining"
+    _, params = saved(tmp_path / "m", head=stored)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model, loaded = from_pretrained(tmp_path / "m", head)
+    assert_same(loaded if head is None else loaded["encoder"], params["encoder"])
+    fresh = {name: leaf for name, leaf in named_leaves(init_params(model, 0)).items() if "encoder/" not in name}
+    if head is None:
+        assert not caught
+        return
+    (warning,) = caught
+    assert warning.filename == __file__
+    for name, leaf in fresh.items():
+        assert name in str(warning.message)
+        np.testing.assert_array_equal(named_leaves(loaded)[name], leaf)
+
+
+def test_a_pooler_that_the_folder_lacks_is_initialised(tmp_path):
+    """transformers' question answering and masked-LM models have none."""
+    saved(tmp_path / "m", CFG.replace(classifier_activation=True), "qa")
+    pooler = ("mobilebert.pooler.dense.weight", "mobilebert.pooler.dense.bias")
+    edit_tensors(tmp_path / "m", lambda tensors: [tensors.pop(name) for name in pooler])
+    with pytest.warns(UserWarning, match="lacks encoder/pooler/dense/bias, encoder/pooler/dense/kernel: initialised"):
+        from_pretrained(tmp_path / "m", "qa")
+
+
+def test_the_number_of_classes_is_the_folders(tmp_path):
+    model, params = saved(tmp_path / "m", head="classification", num_labels=5)
+    assert json.loads((tmp_path / "m" / "config.json").read_text())["id2label"]["4"] == "LABEL_4"
+    loaded, loaded_params = from_pretrained(tmp_path / "m", "classification")
+    assert loaded.num_labels == 5
+    assert_same(loaded_params, params)
+    edit_config(tmp_path / "m", id2label=None, num_labels=5)
+    assert from_pretrained(tmp_path / "m", "classification")[0] == model
+
+
+def test_what_is_no_model_folder_is_named(tmp_path):
+    assert "not a model folder, config.json and model.safetensors missing" in refusal(tmp_path / "nothing")
+    saved(tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors").unlink()
+    message = refusal(tmp_path / "m")
+    assert message == f"{tmp_path / 'm'}: not a model folder, model.safetensors missing"
+
+
+def test_an_unknown_head_is_refused(tmp_path):
+    saved(tmp_path / "m", head=None)
+    assert "head 'ner': must be one of" in refusal(tmp_path / "m", "ner")
+
+
+def test_tensors_that_do_not_fit_are_listed_and_counted(tmp_path):
+    saved(tmp_path / "m")
+
+    def spoil(tensors):
+        for name in list(tensors):
+            if ".layer.2." in name:
+                del tensors[name]
+        tensors["mobilebert.encoder.layer.0.ffn.7.output.dense.bias"] = np.ones(16, np.float32)
+        tensors["mobilebert.embeddings.LayerNorm.bias"] = np.ones(31, np.float32)
+
+    edit_tensors(tmp_path / "m", spoil)
+    message = refusal(tmp_path / "m", "pretraining")
+    assert message.startswith(
+        f"{tmp_path / 'm' / 'model.safetensors'}: the tensors do not fit config.json: 40 missing:"
+    )
+    assert "mobilebert.encoder.layer.2.attention.self.key.bias" in message and "and 36 more" in message
+    assert "1 unexpected: mobilebert.encoder.layer.0.ffn.7.output.dense.bias" in message
+    assert "1 of the wrong shape: mobilebert.embeddings.LayerNorm.bias (31,) instead of (32,)" in message
+
+
+def test_a_head_of_the_wrong_shape_is_refused(tmp_path):
+    saved(tmp_path / "m", head="classification", num_labels=3)
+    edit_config(tmp_path / "m", id2label=None)
+    assert "classifier.weight (3, 32) instead of (2, 32)" in refusal(tmp_path / "m", "classification")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "bert"}, "model_type is 'bert', only 'mobilebert' can be loaded"),
+        ({"model_type": None}, "model_type is None, only 'mobilebert' can be loaded"),
+        ({"hidden_size": "32"}, "hidden_size='32', but int is needed"),
+        ({"num_hidden_layers": True}, "num_hidden_layers=True, but int is needed"),
+        ({"trigram_input": "false"}, "trigram_input='false', but bool is needed"),
+        ({"hidden_act": "silu"}, "hidden_act='silu', must be one of relu, relu6, gelu_new, gelu, gelu_pytorch_tanh"),
+        ({"num_attention_heads": 3}, "model.num_attention_heads=3: does not divide the width 16"),
+        ({"num_labels": 0}, "num_labels=0, an int of at least 1 is needed"),
+    ],
+)
+def test_a_bad_config_is_refused_with_its_file(tmp_path, changes, message):
+    saved(tmp_path / "m", head=None)
+    edit_config(tmp_path / "m", **changes)
+    assert refusal(tmp_path / "m") == f"{tmp_path / 'm' / 'config.json'}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", "{", "config.json: not JSON"),
+        ("config.json", "[]", "config.json: a JSON object is needed"),
+        ("model.safetensors", "{}", "model.safetensors: not a readable safetensors file"),
+        ("model.safetensors", "", "model.safetensors: not a readable safetensors file"),
+    ],
+)
+def test_broken_files_are_refused(tmp_path, name, content, message):
+    saved(tmp_path / "m", head=None)
+    (tmp_path / "m" / name).write_text(content)
+    assert message in refusal(tmp_path / "m")
+
+
+def test_parameters_of_another_model_are_not_saved(tmp_path):
+    qa = random_params(build_model(CFG, "qa"))
+    with pytest.raises(UserError, match="the parameters are not those of MobileBertForPreTraining: masked_lm/"):
+        save_pretrained(tmp_path / "m", build_model(CFG, "pretraining"), qa)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Tokenizer:
+    """Writes one file, then fails if told to."""
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def save(self, folder):
+        (folder / "vocab.txt").write_text("[PAD]\n")
+        if self.error:
+            raise self.error
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    model = build_model(CFG, "qa")
+    save_pretrained(tmp_path / "m", model, random_params(model, 1), Tokenizer())
+    assert sorted(contents(tmp_path / "m")) == ["config.json", "model.safetensors", "vocab.txt"]
+    _, params = saved(tmp_path / "m")
+    assert sorted(contents(tmp_path / "m")) == ["config.json", "model.safetensors"]
+    assert_same(from_pretrained(tmp_path / "m", "pretraining")[1], params)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_an_empty_folder_and_missing_parents_are_fine(tmp_path):
+    (tmp_path / "empty").mkdir()
+    saved(tmp_path / "empty")
+    saved(tmp_path / "a" / "b" / "m")
+    assert contents(tmp_path / "empty") == contents(tmp_path / "a" / "b" / "m")
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_failed_write_keeps_the_old_model_and_leaves_nothing_else(tmp_path, error):
+    model, params = saved(tmp_path / "m")
+    before = contents(tmp_path / "m")
+    with pytest.raises(type(error)):
+        save_pretrained(tmp_path / "m", model, random_params(model, 1), Tokenizer(error))
+    with pytest.raises(type(error)):
+        save_pretrained(tmp_path / "new", model, params, Tokenizer(error))
+    assert contents(tmp_path / "m") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_failed_rename_puts_the_old_model_back(tmp_path, monkeypatch):
+    model, _ = saved(tmp_path / "m")
+    before, rename = contents(tmp_path / "m"), os.replace
+
+    def fail_on_the_new_one(source, target):
+        if os.path.basename(source) == "new":
+            raise OSError("no")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_on_the_new_one)
+    with pytest.raises(OSError, match="no"):
+        save_pretrained(tmp_path / "m", model, random_params(model, 1))
+    assert contents(tmp_path / "m") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize("files", [["config.json"], ["config.json", "model.safetensors", "checkpoints/1"], ["notes"]])
+def test_a_folder_that_is_no_plain_model_folder_is_never_replaced(tmp_path, files):
+    for name in files:
+        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / name).write_text("precious")
+    with pytest.raises(UserError, match="run: exists and is not a plain model folder; give a new path"):
+        saved(tmp_path / "run")
+    assert all((tmp_path / "run" / name).read_text() == "precious" for name in files)

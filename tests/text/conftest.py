@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from mobilebert_jax.text.tokenizer import Tokenizer
+
+WORDS = (
+    "the cat sat on a mat while dogs were running through green fields and birds sang loudly in tall trees near rivers "
+    "that flow slowly towards distant seas where sailors mend nets under bright morning light"
+).split()
+
+
+@pytest.fixture(scope="session")
+def documents():
+    """Thirty documents of one to six sentences in one to three paragraphs, no two alike."""
+    rng = np.random.default_rng(0)
+
+    def sentence():
+        return " ".join(rng.choice(WORDS, rng.integers(3, 12))).capitalize() + "."
+
+    def paragraph():
+        return " ".join(sentence() for _ in range(rng.integers(1, 3)))
+
+    return ["\n".join(paragraph() for _ in range(rng.integers(1, 4))) for _ in range(30)]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(documents):
+    return Tokenizer.train(documents, vocab_size=200)
