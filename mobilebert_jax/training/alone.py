@@ -64,7 +64,7 @@ def general_multipliers(trained: Params, control: Control, factor: Array) -> Par
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class AloneProgram:
     """One network, all of it differentiated by JAX's own reverse mode: teacher pretraining, PD, fine-tuning.
 

@@ -16,7 +16,7 @@ from mobilebert_jax.training.walks import block_scores, embed, run_block, take, 
 from mobilebert_jax.utils.types import Array, Batch, BlockOutput, Params
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class PairProgram:
     """One scan carries (teacher hidden, student hidden) and emits each layer's transfer sums (design idea 3).
 

@@ -83,7 +83,7 @@ def control_at(plan: Plan, index: int) -> Control:
     return Control(
         start=jnp.int32(plan.start(index)),
         steps=jnp.int32(stage.steps),
-        block=jnp.int32(stage.top if stage.transfers else 0),
+        block=jnp.int32(stage.top),
         block_weights=jnp.asarray(stage.block_weights or (0.0,) * blocks, jnp.float32),
         block_rates=jnp.asarray(stage.block_rates, jnp.float32),
         embedding_rate=jnp.float32(stage.embedding_rate),

@@ -59,8 +59,8 @@ class Stage:
 
     @property
     def top(self) -> int:
-        """The highest block whose transfer loss counts."""
-        return max(index for index, weight in enumerate(self.block_weights) if weight)
+        """The highest block whose transfer loss counts, 0 when none does."""
+        return max((index for index, weight in enumerate(self.block_weights) if weight), default=0)
 
     @property
     def walk(self) -> str:

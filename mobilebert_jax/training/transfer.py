@@ -23,7 +23,7 @@ from mobilebert_jax.training.walks import (
 from mobilebert_jax.utils.types import Array, Batch, BlockOutput, Params
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Transfer:
     """A pair and the coefficients of its transfer terms: hidden, mean, variance, attention."""
 
@@ -56,7 +56,7 @@ class Transfer:
         return {name: value for name, value in sums.items() if self.coefficients.get(name)}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class BlockProgram:
     """One block learns, everything else is read only (hard freezing, the paper's stage with lower blocks frozen).
 
@@ -101,7 +101,7 @@ class BlockProgram:
         return jax.tree.map(lambda _: control.block_rates[control.block] * factor, trained)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class PrefixProgram:
     """Blocks 0..l learn from block l's loss (soft freezing: the lower ones at a fraction of the rate).
 
@@ -157,9 +157,7 @@ class PrefixProgram:
         def body(step, carry):
             grads, cotangent = carry
             index = top - 1 - step
-            _, vjp = jax.vjp(
-                lambda block, x: run_block(cfg, block, x, mask).hidden, take(stack, index), inputs[index]
-            )
+            _, vjp = jax.vjp(lambda block, x: run_block(cfg, block, x, mask).hidden, take(stack, index), inputs[index])
             block_grads, cotangent = vjp(cotangent)
             return put(grads, block_grads, index), cotangent
 

@@ -51,9 +51,7 @@ def default_layer_map(teacher: ModelConfig, student: ModelConfig) -> tuple[int, 
 def embed(cfg: ModelConfig, embeddings: Params, batch: Batch) -> Array:
     """The hidden state that enters block 0, [B, S, H], without dropout."""
     module = Embeddings(cfg)
-    return module.apply(
-        {"params": embeddings}, batch["input_ids"], batch["attention_mask"], batch["token_type_ids"]
-    )
+    return module.apply({"params": embeddings}, batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])
 
 
 def run_block(cfg: ModelConfig, block: Params, hidden: Array, mask: Array, scores: bool = False) -> BlockOutput:

@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_cases import VARIANTS, batch, random_params, relative_error
 
 from mobilebert_jax.models.encoder import MobileBert
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.utils.trees import map_named
+from tests.models.model_cases import VARIANTS, batch, random_params, relative_error
 
 IN_BOTTLENECK_MODELS = {"embeddings/dropout", "layers/bottleneck_output/dropout"}
 IN_PLAIN_BERT = {"embeddings/dropout", "layers/attention_output/dropout", "layers/ffn_1/output/dropout"}

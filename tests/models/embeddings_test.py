@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_cases import random_params, relative_error
 
 from mobilebert_jax.models.config import preset
 from mobilebert_jax.models.embeddings import trigrams
 from mobilebert_jax.models.encoder import MobileBert
+from tests.models.model_cases import random_params, relative_error
 
 IDS = np.random.default_rng(1).integers(1, 67, (2, 7)).astype(np.int32)
 

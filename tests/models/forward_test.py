@@ -5,11 +5,11 @@ import functools
 import jax
 import numpy as np
 import pytest
-import reference
-from model_cases import VARIANTS, batch, random_params, relative_error
 
 from mobilebert_jax.models.config import preset
 from mobilebert_jax.models.heads import build_model, gather_positions
+from tests.models import reference
+from tests.models.model_cases import VARIANTS, batch, random_params, relative_error
 
 TOLERANCE = 1e-5
 EVERYTHING = {"output_hidden_states": True, "output_attention_scores": True, "output_attention_probs": True}

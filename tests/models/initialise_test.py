@@ -3,11 +3,11 @@
 import jax
 import numpy as np
 import pytest
-from model_cases import VARIANTS
 
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import abstract_params, encoder_parameter_count, init_params
 from mobilebert_jax.utils.trees import count_parameters, named_leaves
+from tests.models.model_cases import VARIANTS
 
 CFG = VARIANTS["mobilebert"].replace(num_feedforward_networks=1)
 MODEL = build_model(CFG, "qa")

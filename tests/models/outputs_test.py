@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_cases import VARIANTS, batch, random_params, relative_error
 
 from mobilebert_jax.models.encoder import MobileBert
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.utils.errors import UserError
+from tests.models.model_cases import VARIANTS, batch, random_params, relative_error
 
 CFG = VARIANTS["mobilebert"]
 EVERYTHING = ("output_hidden_states", "output_attention_scores", "output_attention_probs")

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_cases import VARIANTS, batch, random_params, relative_error
 
 from mobilebert_jax.models.block import Block
 from mobilebert_jax.models.embeddings import Embeddings
 from mobilebert_jax.models.encoder import MobileBert
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.utils.trees import is_stacked, named_leaves
+from tests.models.model_cases import VARIANTS, batch, random_params, relative_error
 
 POLICIES = ["none", "full", "dots", "named"]
 

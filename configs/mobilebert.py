@@ -1,0 +1,55 @@
+"""The paper's run: IB-BERT_LARGE teacher, progressive transfer, distillation.
+
+    mobilebert run --config=configs/mobilebert.py --config.data.corpus='corpus/*.txt.zst' --workdir=runs/mobilebert
+
+Arguments, after a colon and combined by commas: `tiny` (MobileBERT_TINY), `no_opt` (LayerNorm and gelu),
+`multilingual` (cased, 119,547 words), `soft` (lower blocks keep learning at a tenth), `laptop` (everything small).
+"""
+
+from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.recipes.defaults import default_config, model_fields
+from mobilebert_jax.utils.errors import UserError
+
+ARGUMENTS = ("tiny", "no_opt", "multilingual", "soft", "laptop")
+
+
+def get_config(arguments=""):
+    """The config for comma-separated arguments."""
+    config = default_config()
+    chosen = [name for name in arguments.split(",") if name]
+    for name in chosen:
+        if name not in ARGUMENTS:
+            raise UserError(
+                f"configs/mobilebert.py:{arguments}: no argument {name!r}; there are {', '.join(ARGUMENTS)}"
+            )
+    if "tiny" in chosen and "no_opt" in chosen:
+        raise UserError(f"configs/mobilebert.py:{arguments}: tiny and no_opt are two models, choose one")
+    student = ModelConfig.mobilebert_tiny if "tiny" in chosen else ModelConfig.mobilebert
+    if "no_opt" in chosen:
+        student = ModelConfig.mobilebert_no_opt
+    config.model.student = model_fields(student(zero_pad_embeddings=True, dtype="bfloat16"))
+    if "multilingual" in chosen:
+        config.data.update({"vocab_size": 119_547, "lowercase": False})
+    if "soft" in chosen:
+        config.transfer.lower_rate = 0.3
+    if "laptop" in chosen:
+        shrink(config)
+    return config
+
+
+def shrink(config):
+    """Every phase of the recipe in minutes on two CPU cores; the structure of the models stays."""
+    sizes = {"num_hidden_layers": 4, "hidden_size": 128, "dtype": "float32", "max_position_embeddings": 384}
+    config.model.teacher.update({**sizes, "intra_bottleneck_size": 192, "intermediate_size": 512})
+    config.model.student.update({**sizes, "intra_bottleneck_size": 64, "intermediate_size": 128})
+    config.model.teacher.embedding_size = config.model.student.embedding_size = 64
+    config.model.teacher.update({"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
+    config.model.student.attention_probs_dropout_prob = 0.0
+    for phase, steps, batch_size in (("teacher", 1000, 32), ("transfer", 400, 32), ("distill", 400, 32)):
+        config[phase].update({"steps": steps, "batch_size": batch_size, "sequence_length": 64, "max_predictions": 10})
+        config[phase].optimizer.update({"learning_rate": 2e-3, "bias_correction": True, "warmup_steps": steps // 10})
+    config.transfer.optimizer.warmup_steps = 0
+    config.finetune.update({"steps": 600, "batch_size": 8, "sequence_length": 256, "doc_stride": 96})
+    config.finetune.optimizer.update({"learning_rate": 5e-4, "warmup_steps": 60})
+    for phase in ("teacher", "transfer", "distill", "finetune"):
+        config[phase].update({"log_every": 20, "evaluate_every": 200, "evaluate_batches": 4, "save_every": 200})

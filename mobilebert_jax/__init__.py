@@ -1,0 +1,20 @@
+"""MobileBERT in JAX: `ModelConfig`, `MobileBert`, `from_pretrained`, `save_pretrained`, `QuestionAnswerer`."""
+
+import importlib
+
+_HOMES = {
+    "ModelConfig": "mobilebert_jax.models.config",
+    "MobileBert": "mobilebert_jax.models.encoder",
+    "from_pretrained": "mobilebert_jax.models.pretrained",
+    "save_pretrained": "mobilebert_jax.models.pretrained",
+    "QuestionAnswerer": "mobilebert_jax.inference.question_answerer",
+}
+
+__all__ = ["MobileBert", "ModelConfig", "QuestionAnswerer", "from_pretrained", "save_pretrained"]
+
+
+def __getattr__(name: str):
+    """Public names are imported when asked for, so that `mobilebert --help` does not wait for JAX."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

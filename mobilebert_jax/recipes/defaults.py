@@ -1,0 +1,107 @@
+"""Every knob of a run and its default: the paper's. Config files start here and change what they mean to change.
+
+Leaves are never None and never lists (neither can be overridden from the command line). Strings that are paths may be
+empty, which switches them off.
+"""
+
+from ml_collections import ConfigDict
+
+from mobilebert_jax.models.config import ModelConfig
+
+
+def default_config() -> ConfigDict:
+    """The paper's recipe: IB-BERT_LARGE 500k steps, 24 transfer stages of 10k, distillation 500k, SQuAD 2.0."""
+    config = ConfigDict()
+    config.seed = 0
+    config.model = {
+        "teacher": model_fields(ModelConfig.ib_bert_large(zero_pad_embeddings=True, dtype="bfloat16")),
+        "student": model_fields(ModelConfig.mobilebert(zero_pad_embeddings=True, dtype="bfloat16")),
+    }
+    config.data = {
+        "corpus": "",  # builtin:python-docs, or text files (.txt, .jsonl; .gz, .xz, .zst)
+        "tokenizer": "train",  # or a vocab.txt, a tokenizer.json, a model folder
+        "vocab_size": 30522,  # of a tokenizer trained here; a given one brings its own
+        "lowercase": True,  # of a tokenizer trained here
+        "heldout_fraction": 0.01,  # of the documents, for evaluation
+        "mask_probability": 0.15,
+        "whole_word": False,
+        "short_sequence_probability": 0.1,
+    }
+    config.teacher = _pretraining_phase(steps=500_000, batch_size=4096, sequence_length=128)
+    config.teacher.path = ""  # an existing teacher's model folder: the phase is skipped
+    config.transfer = _pretraining_phase(steps=240_000, batch_size=2048, sequence_length=512)
+    config.transfer.update(_transfer_settings())
+    config.distill = _pretraining_phase(steps=500_000, batch_size=2048, sequence_length=512)
+    config.distill.ground_truth_ratio = 0.5  # alpha of the paper: the rest follows the teacher's logits
+    config.finetune = _phase(steps=20_000, batch_size=32, sequence_length=384)
+    config.finetune.optimizer.update({"name": "adamw", "learning_rate": 4e-5, "warmup_steps": 2000})
+    config.finetune.update(
+        {
+            "questions": "",  # builtin:python-docs-qa, or a SQuAD json file; empty: no question answering
+            "doc_stride": 128,
+            "max_query_length": 64,
+            "max_answer_length": 30,
+            "n_best": 20,
+        }
+    )
+    return config
+
+
+def _phase(steps: int, batch_size: int, sequence_length: int) -> ConfigDict:
+    """What every phase has."""
+    return ConfigDict(
+        {
+            "steps": steps,
+            "batch_size": batch_size,
+            "accumulation": 1,  # microbatches a step
+            "sequence_length": sequence_length,
+            "log_every": 100,
+            "evaluate_every": 10_000,
+            "evaluate_batches": 16,
+            "save_every": 2_500,
+            "keep_checkpoints": 2,
+            "optimizer": {
+                "name": "lamb",
+                "learning_rate": 1.5e-3,
+                "warmup_steps": 10_000,
+                "end_ratio": 1e-4,  # the last step's rate over the peak
+                "weight_decay": 0.01,
+                "b1": 0.9,
+                "b2": 0.999,
+                "eps": 1e-6,
+                "bias_correction": False,
+                "clip_norm": 1.0,
+            },
+        }
+    )
+
+
+def _pretraining_phase(steps: int, batch_size: int, sequence_length: int) -> ConfigDict:
+    """A phase on masked sentence pairs."""
+    phase = _phase(steps, batch_size, sequence_length)
+    phase.max_predictions = 20
+    phase.next_sentence = 1.0  # factor of the next-sentence loss
+    return phase
+
+
+def _transfer_settings() -> dict:
+    """Progressive transfer with hard freezing; the numbers are the published command's."""
+    return {
+        "strategy": "progressive",  # or joint (all blocks at once), auxiliary (inside distillation), none
+        "hidden": 100.0,  # factors of the four losses, each divided by the number of blocks
+        "mean": 5000.0,
+        "variance": 5.0,
+        "attention": 1.0,
+        "block_rate": 3.0,  # learning-rate multiplier of the block that learns
+        "lower_rate": 0.0,  # of the blocks below it: 0 is hard freezing, 0.3 the original's soft one
+        "background": True,  # the warm-up that restarts with every stage
+        "layer_map": (),  # teacher block of each student block; empty: equal shares
+        "copy": ("embeddings", "heads"),  # what the student takes over from the teacher at the start
+        "tf1_compat": False,  # count padding, compare statistics with all layers, clip over frozen parameters too
+        "optimizer": {"end_ratio": 1.0, "warmup_steps": 0},
+    }
+
+
+def model_fields(cfg: ModelConfig) -> dict:
+    """A preset as config leaves; the vocabulary's size belongs to the tokenizer."""
+    return {name: value for name, value in cfg.to_dict().items() if name != "vocab_size"}

@@ -1,0 +1,53 @@
+"""Figures on held-out text: the same batches every time, means over all of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mobilebert_jax.objectives.terms import term_mean
+from mobilebert_jax.training.alone import head_counts, inputs, pretraining_sums
+from mobilebert_jax.training.joint import PairProgram
+from mobilebert_jax.training.transfer import Transfer
+from mobilebert_jax.utils.types import Batch, Params
+
+Evaluation = Callable[[Params], dict[str, Any]]
+
+
+def pretraining_evaluation(model: nn.Module, make_batch: Callable[[int], Batch], batches: int) -> Evaluation:
+    """Held-out masked-LM and next-sentence losses and accuracies of a model."""
+
+    @jax.jit
+    def sums(params: Params, batch: Batch):
+        out = model.apply({"params": params}, *inputs(batch), batch["masked_positions"])
+        return pretraining_sums(out, batch, {"next_sentence": 1.0}), head_counts(batch, False)
+
+    return lambda params: _means(lambda batch: sums(params, batch), make_batch, batches)
+
+
+def transfer_evaluation(
+    transfer: Transfer, teacher: Params, make_batch: Callable[[int], Batch], batches: int
+) -> Evaluation:
+    """Held-out transfer losses of every block on the student's own walk, each a list [L]."""
+    program = PairProgram(transfer, transfer.coefficients, blocks_only=True)
+
+    @jax.jit
+    def sums(params: Params, teacher: Params, batch: Batch):
+        statistics = transfer.statistics(teacher, batch)
+        return program.co_walk(teacher, params, batch, statistics)[2], transfer.counts(batch)
+
+    return lambda params: _means(lambda batch: sums(params, teacher, batch), make_batch, batches)
+
+
+def _means(sums_of: Callable, make_batch: Callable[[int], Batch], batches: int) -> dict[str, Any]:
+    """Sums and counts are added up over all batches before anything is divided."""
+    total_sums, total_counts = {}, {}
+    for index in range(batches):
+        sums, counts = sums_of(make_batch(index))
+        for name, value in sums.items():
+            total_sums[name] = total_sums.get(name, 0.0) + value
+            total_counts[name] = total_counts.get(name, 0.0) + counts[name]
+    means = {name: term_mean(value, total_counts[name]) for name, value in total_sums.items()}
+    return {name: jnp.asarray(value).tolist() for name, value in means.items()}

@@ -1,0 +1,165 @@
+"""The three pretraining phases: teacher, transfer, distill."""
+
+import dataclasses
+
+import jax
+from ml_collections import ConfigDict
+
+from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.heads import build_model
+from mobilebert_jax.models.initialise import init_params
+from mobilebert_jax.recipes.data import PreparedData, batch_stream, pretraining_examples
+from mobilebert_jax.recipes.heldout import pretraining_evaluation, transfer_evaluation
+from mobilebert_jax.recipes.plans import alone_plan, distill_coefficients, distill_plan, transfer_plan
+from mobilebert_jax.recipes.settings import (
+    cadence,
+    learning_rate,
+    model_config,
+    optimizer_config,
+    phase_seed,
+    transfer_pair,
+)
+from mobilebert_jax.training.alone import AloneProgram
+from mobilebert_jax.training.joint import PairProgram
+from mobilebert_jax.training.loop import Phase
+from mobilebert_jax.training.program import Program
+from mobilebert_jax.training.stages import Plan, Stage
+from mobilebert_jax.training.transfer import BlockProgram, PrefixProgram, Transfer
+from mobilebert_jax.utils.types import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """A finished teacher and where it came from."""
+
+    cfg: ModelConfig
+    params: Params
+    source: dict[str, str]  # path and fingerprint, recorded in the student's checkpoints
+
+
+def teacher_phase(config: ConfigDict, data: PreparedData) -> Phase:
+    """Masked LM and next sentence from scratch."""
+    cfg = model_config(config, "teacher", data.tokenizer.vocab_size)
+    model = build_model(cfg, "pretraining")
+    settings = config.teacher
+    coefficients = {"masked_lm": 1.0, "next_sentence": settings.next_sentence}
+    plan = alone_plan("teacher", settings.steps, cfg.num_hidden_layers, coefficients)
+    program = AloneProgram(model, coefficients)
+    train, heldout = _examples(config, "teacher", data)
+    return Phase(
+        name="teacher",
+        plan=plan,
+        programs=(program,),
+        optimizer=optimizer_config(settings),
+        learning_rate=learning_rate(settings, plan.steps),
+        cadence=cadence(settings),
+        batches=batch_stream(train.batch),
+        init=lambda: init_params(model, phase_seed(config, "teacher")),
+        networks={"teacher": (cfg, None)},
+        evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches),
+        accumulation=settings.accumulation,
+        seed=phase_seed(config, "teacher"),
+    )
+
+
+def transfer_phase(config: ConfigDict, data: PreparedData, teacher: Teacher) -> Phase:
+    """Block by block, or all blocks at once, from the teacher's hidden states and attention."""
+    settings, cfg = config.transfer, model_config(config, "student", data.tokenizer.vocab_size)
+    pair = transfer_pair(config, teacher.cfg, cfg)
+    plan = transfer_plan(config, cfg.num_hidden_layers)
+    transfer = Transfer(pair, plan.stages[0].coefficients)
+    train, heldout = _examples(config, "transfer", data)
+    return Phase(
+        name="transfer",
+        plan=plan,
+        programs=transfer_programs(plan, transfer),
+        optimizer=optimizer_config(settings, clip_frozen=settings.tf1_compat),
+        learning_rate=learning_rate(settings, plan.steps),
+        cadence=cadence(settings),
+        batches=batch_stream(train.batch),
+        init=lambda: initial_student(config, cfg, teacher),
+        networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
+        teacher=teacher.params,
+        evaluate=transfer_evaluation(transfer, teacher.params, heldout.batch, settings.evaluate_batches),
+        meta={"teacher": teacher.source},
+        accumulation=settings.accumulation,
+        seed=phase_seed(config, "transfer"),
+    )
+
+
+def transfer_programs(plan: Plan, transfer: Transfer) -> tuple[Program, ...]:
+    """The cheapest program for each stage; stages of one kind share one program, hence one compilation."""
+    made: dict[tuple, Program] = {}
+
+    def make(stage: Stage) -> Program:
+        if stage.walk == "block":
+            return BlockProgram(transfer)
+        if stage.walk == "prefix":
+            return PrefixProgram(transfer, with_embeddings=transfer.pair.tf1_compat)
+        return PairProgram(transfer, stage.coefficients, stage.trains_blocks_only)
+
+    return tuple(made.setdefault((stage.walk, *stage.coefficients.items()), make(stage)) for stage in plan.stages)
+
+
+def distill_phase(config: ConfigDict, data: PreparedData, teacher: Teacher, student: Params) -> Phase:
+    """Masked LM with half of the target from the teacher's logits, next sentence; no dropout, as in the reference."""
+    settings, cfg = config.distill, model_config(config, "student", data.tokenizer.vocab_size)
+    model = build_model(cfg, "pretraining")
+    plan = distill_plan(config, cfg.num_hidden_layers)
+    stage = plan.stages[0]
+    if stage.transfers:
+        transfer = Transfer(transfer_pair(config, teacher.cfg, cfg), stage.coefficients)
+        program = PairProgram(transfer, stage.coefficients, blocks_only=False)
+    else:
+        # With the ground truth alone there is no teacher in the graph, and the reference switches dropout on.
+        alone = "distillation" not in stage.coefficients
+        teacher_model = None if alone else build_model(teacher.cfg, "pretraining")
+        program = AloneProgram(model, distill_coefficients(config), teacher_model, dropout=alone)
+    train, heldout = _examples(config, "distill", data)
+    return Phase(
+        name="distill",
+        plan=plan,
+        programs=(program,),
+        optimizer=optimizer_config(settings),
+        learning_rate=learning_rate(settings, plan.steps),
+        cadence=cadence(settings),
+        batches=batch_stream(train.batch),
+        init=lambda: student,
+        networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
+        teacher=teacher.params,
+        evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches),
+        meta={"teacher": teacher.source},
+        accumulation=settings.accumulation,
+        seed=phase_seed(config, "distill"),
+    )
+
+
+def initial_student(config: ConfigDict, cfg: ModelConfig, teacher: Teacher) -> Params:
+    """Fresh blocks; embeddings and heads from the teacher where the config says so and the shapes agree.
+
+    A norm is taken over only between norms of one kind, and the pooler never (google-research `run_pretraining.py`).
+    """
+    params = init_params(build_model(cfg, "pretraining"), phase_seed(config, "transfer"))
+    copy = config.transfer.copy
+    if "embeddings" in copy:
+        same_norm = cfg.normalization_type == teacher.cfg.normalization_type
+        own, given = params["encoder"]["embeddings"], teacher.params["encoder"]["embeddings"]
+        taken = {name: value for name, value in given.items() if name != "norm" or same_norm}
+        params["encoder"]["embeddings"] = {name: _taken(own[name], taken.get(name)) for name in own}
+    if "heads" in copy:
+        for head in ("masked_lm", "next_sentence"):
+            params[head] = _taken(params[head], teacher.params[head])
+    return params
+
+
+def _taken(own: Params, given: Params | None) -> Params:
+    """A copy of `given` if it fits in place of `own`, else `own`."""
+    shapes = [jax.tree.map(lambda leaf: leaf.shape, tree) for tree in (own, given)]
+    return jax.tree.map(lambda leaf: leaf.copy(), given) if given is not None and shapes[0] == shapes[1] else own
+
+
+def _examples(config: ConfigDict, phase: str, data: PreparedData):
+    """(training, held-out) examples; held-out ones are the same for every phase of equal shape."""
+    seed = phase_seed(config, phase)
+    train = pretraining_examples(config, config[phase], data.train, data.tokenizer, seed)
+    return train, pretraining_examples(config, config[phase], data.heldout, data.tokenizer, config.seed)

@@ -1,0 +1,75 @@
+"""Naming the place where the numbers stopped being finite."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.training.walks import embed, run_block, take
+from mobilebert_jax.utils.trees import is_stacked, named_leaves
+from mobilebert_jax.utils.types import Array, Batch, Params
+
+
+def first_nonfinite_leaf(tree: Params) -> str | None:
+    """The name of the first leaf with a NaN or infinity, with its layer where the leaf is stacked."""
+    for name, leaf in named_leaves(tree).items():
+        leaf = np.asarray(leaf)
+        if not np.isfinite(leaf).all():
+            if not is_stacked(name):
+                return name
+            layers = np.flatnonzero(~np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1))
+            return f"{name} of layer {layers[0]}"
+    return None
+
+
+def first_nonfinite_block(cfg: ModelConfig, encoder: Params, batch: Batch) -> str | None:
+    """`embeddings` or `layer l`: the first part whose output on this batch is not finite."""
+    forward = jax.jit(lambda block, hidden: run_block(cfg, block, hidden, batch["attention_mask"]).hidden)
+    hidden = embed(cfg, encoder["embeddings"], batch)
+    if not _finite(hidden):
+        return "the embeddings"
+    for layer in range(cfg.num_hidden_layers):
+        hidden = forward(take(encoder["layers"], layer), hidden)
+        if not _finite(hidden):
+            return f"layer {layer}"
+    return None
+
+
+def explain(
+    networks: dict[str, tuple[ModelConfig, Params]],
+    batch: Batch,
+    terms: dict[str, Array],
+    gradients: Callable[[], Params],
+) -> str:
+    """One phrase that says where it happened: parameters, then activations, then loss terms, then gradients.
+
+    Args:
+        networks: name -> (config, whole parameters) of everything the step ran.
+        batch: the batch of the failing step.
+        terms: that step's metrics.
+        gradients: makes that step's gradients again, in the shape of the trained tree.
+    """
+    batch = {name: jnp.asarray(value) for name, value in batch.items()}
+    for network, (_, params) in networks.items():
+        if leaf := first_nonfinite_leaf(params):
+            return f"parameter {leaf} of the {network} is not finite"
+    for network, (cfg, params) in networks.items():
+        if place := first_nonfinite_block(cfg, params["encoder"], batch):
+            return f"the output of {place} of the {network} is not finite"
+    bad = [name for name, value in terms.items() if name != "grad_norm" and not np.isfinite(value).all()]
+    if bad:
+        return f"loss term {bad[0]} is not finite{_layers_of(terms[bad[0]])}"
+    if leaf := first_nonfinite_leaf(gradients()):
+        return f"the gradient of {leaf} is not finite"
+    return "the gradient norm overflows float32"
+
+
+def _layers_of(values: Array) -> str:
+    values = np.asarray(values)
+    return "" if values.ndim == 0 else f" in layer {np.flatnonzero(~np.isfinite(values))[0]}"
+
+
+def _finite(values: Array) -> bool:
+    return bool(jnp.isfinite(values).all())

@@ -1,0 +1,57 @@
+"""metrics.jsonl: one line a logged step, cut back to the restored step on restart."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from mobilebert_jax.utils.files import write_text
+
+
+class MetricsFile:
+    """An append-only JSON-lines file whose every line has a `step`."""
+
+    def __init__(self, path: str | Path, restored_step: int):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in read_metrics(self.path) if line["step"] <= restored_step]
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Appends one line."""
+        with open(self.path, "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(line) + "\n")
+
+
+def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+    """All whole lines of a metrics file; a line that a kill cut short is left out; [] without a file."""
+    path = Path(path)
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
+class Means:
+    """Means of step metrics since the last `take`."""
+
+    def __init__(self):
+        self._sums: dict[str, np.ndarray] = {}
+        self.steps = 0
+
+    def add(self, metrics: dict[str, Any]) -> None:
+        """Adds one step's metrics, scalars or [L] vectors."""
+        for name, value in jax.device_get(metrics).items():
+            self._sums[name] = self._sums.get(name, 0.0) + np.asarray(value, np.float64)
+        self.steps += 1
+
+    def take(self) -> dict[str, Any]:
+        """The means as plain floats or lists, and starts over."""
+        means = {name: (value / max(self.steps, 1)).tolist() for name, value in self._sums.items()}
+        self._sums, self.steps = {}, 0
+        return means
