@@ -1,13 +1,16 @@
 """One function a command: options to recipes, results to stdout."""
 
 import argparse
-import json
+import math
 from pathlib import Path
 from typing import Any
 
-from mobilebert_jax.cli.flags import load_config
-from mobilebert_jax.recipes.run import run_recipe, say_results
-from mobilebert_jax.recipes.settings import PHASES, check_config
+from mobilebert_jax.cli.flags import default_workdir, load_config
+from mobilebert_jax.cli.tables import print_answers, print_json, print_results, print_scores
+from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
+from mobilebert_jax.recipes.finetune import finetune_folder
+from mobilebert_jax.recipes.run import prepare_run, run_recipe
+from mobilebert_jax.recipes.settings import PHASES
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
 
@@ -16,7 +19,7 @@ def run(options: argparse.Namespace) -> None:
     """Every phase of the config."""
     results = _run_phases(options, PHASES)
     if results:
-        say_results(results)
+        print_results(results)
     print(f"finished: {_workdir(options) / 'model'}")
 
 
@@ -34,67 +37,60 @@ def distill(options: argparse.Namespace) -> None:
 
 def prepare(options: argparse.Namespace) -> None:
     """Tokenizer and token stores alone."""
-    from mobilebert_jax.recipes.data import prepare as prepare_data
-    from mobilebert_jax.recipes.workdir import claim
-
-    config = load_config(options.config, options.overrides)
-    check_config(config)
-    claim(_workdir(options), config)
-    data = prepare_data(config, _workdir(options))
+    data = prepare_run(load_config(options.config, options.overrides), _workdir(options), _stopper(options))
     for name, store in (("train", data.train), ("heldout", data.heldout)):
         print(f"{name}: {store.num_documents} documents, {store.num_sentences} sentences, {store.num_tokens} tokens")
     print(f"finished: {_workdir(options) / 'data'}")
 
 
 def finetune(options: argparse.Namespace) -> None:
-    """Question answering on a given model folder."""
-    from mobilebert_jax.recipes.finetune import finetune_folder
-
+    """Question answering on a given model folder, by default in a folder beside the config's run."""
     config = load_config(options.config, options.overrides)
+    workdir = _workdir(options, f"-{options.task}")
     stopper = _stopper(options)
-    results = finetune_folder(config, options.model, options.dataset, _workdir(options), stopper)
-    say_results(results)
-    print(f"finished: {_workdir(options) / 'model'}")
+    print_results(finetune_folder(config, options.model, options.dataset, options.task, workdir, stopper))
+    print(f"finished: {workdir / 'model'}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
     """Scores of a model folder or of a predictions file."""
-    from mobilebert_jax.recipes.evaluate import evaluate_folder, score_file
-
     if bool(options.model) == bool(options.predictions):
         raise UserError("evaluate: give either --model=DIR or --predictions=FILE")
     if options.predictions:
-        scores = score_file(options.dataset, options.predictions)
+        scores = score_file(options.dataset, options.predictions, options.task)
     else:
         scores = evaluate_folder(options.model, options.dataset, options.task, options.output, options.batch_size)
-    if options.json:
-        print(json.dumps(scores))
-        return
-    for name, value in scores.items():
-        print(f"{name:<14} {value:.2f}" if isinstance(value, float) else f"{name:<14} {value}")
+    print_json(scores) if options.json else print_scores(scores)
 
 
 def answer(options: argparse.Namespace) -> None:
     """Candidates with scores and half-open character offsets."""
-    from mobilebert_jax.inference.question_answerer import QuestionAnswerer
-
     try:
-        passage = Path(options.passage).read_text(encoding="utf-8")
+        # Not read_text, which would change line ends and thereby offsets.
+        passage = Path(options.passage).read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--passage={options.passage}: {error}; a readable UTF-8 text file is needed") from error
-    if options.top_k < 1:
-        raise UserError(f"--top_k={options.top_k}: must be at least 1")
-    answers = QuestionAnswerer.from_pretrained(options.model).find_answers(options.question, passage, options.top_k)
-    if options.json:
-        print(json.dumps({"answers": [vars(found) for found in answers], **_summary(answers)}, ensure_ascii=False))
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise UserError(f"--passage={options.passage}: {reason}; a readable UTF-8 text file is needed") from error
+    answers = load_answerer(options.model).find_answers(options.question, passage, options.top_k)
+    if not options.json:
+        print_answers(answers, answers.explanation)
         return
-    for found in answers:
-        print(f"{found.score:9.3f}  {found.probability:6.1%}  [{found.start}:{found.end}]  {found.text}")
-    print(answers.explanation)
+    difference = answers.score_difference
+    print_json(
+        {
+            "answers": [vars(found) for found in answers],
+            "null_score": answers.null_score,
+            # Infinite where the passage offers no span at all, which JSON cannot say.
+            "score_difference": difference if math.isfinite(difference) else None,
+            "explanation": answers.explanation,
+        }
+    )
 
 
 def bench(options: argparse.Namespace) -> None:
     """The table of `bench transfer`."""
+    if options.overrides and not options.config:
+        raise UserError("bench: settings (--config.a.b=value) need the config that they change, --config=FILE")
     from mobilebert_jax.bench.transfer import bench_transfer, print_table
 
     report = bench_transfer(
@@ -103,15 +99,7 @@ def bench(options: argparse.Namespace) -> None:
         sequence_length=options.sequence_length,
         repeats=options.repeats,
     )
-    print(json.dumps(report)) if options.json else print_table(report)
-
-
-def _summary(answers: Any) -> dict[str, Any]:
-    return {
-        "null_score": answers.null_score,
-        "score_difference": answers.score_difference,
-        "explanation": answers.explanation,
-    }
+    print_json(report) if options.json else print_table(report)
 
 
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:
@@ -120,12 +108,12 @@ def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[st
 
 
 def _stopper(options: argparse.Namespace) -> Stopper:
+    if not 0 <= options.max_minutes < math.inf:
+        raise UserError(f"--max_minutes={options.max_minutes}: a number of minutes is needed, 0 for no limit")
     stopper = Stopper(options.max_minutes)
     stopper.install()
     return stopper
 
 
-def _workdir(options: argparse.Namespace) -> Path:
-    """`--workdir`, or runs/ and the config's name."""
-    name = options.config.replace(":", "-").replace(",", "-")
-    return Path(options.workdir) if options.workdir else Path("runs") / Path(name).stem
+def _workdir(options: argparse.Namespace, suffix: str = "") -> Path:
+    return Path(options.workdir) if options.workdir else default_workdir(options.config, suffix)

@@ -1,10 +1,11 @@
 """Command-line words to a config: `--config=FILE[:ARGUMENTS]` and `--config.a.b=value`."""
 
 import ast
-import difflib
 import importlib.util
 import json
+import math
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -15,61 +16,43 @@ from mobilebert_jax.utils.errors import UserError
 CONFIG_FOLDERS = (Path("configs"), Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
 """Where a config file that is not there as given is looked for: this folder, the installed package, the checkout."""
 
+SUGGESTIONS = 3
+"""How many settings an error about an unknown one names."""
+
+KINDS = {"bool": "true or false", "int": "a whole number", "float": "a finite number", "tuple": "values like 1,2,3"}
+
 
 def load_config(spec: str, overrides: Sequence[str]) -> ConfigDict:
     """The config of `FILE[:ARGUMENTS]` (a .py with `get_config`, or a run's config.json) with overrides applied.
 
     Raises:
-        UserError: no such file, or an override with an unknown name or a value of another type.
+        UserError: no such file, a file that is no config, or an override with an unknown name or a value of another
+            type.
     """
     name, _, arguments = spec.partition(":")
     path = _find(name)
-    if path.suffix == ".json":
-        config = _tuples(json.loads(path.read_text(encoding="utf-8"))["config"])
-    else:
-        config = _call(path, spec, arguments)
+    config = _read_run(path) if path.suffix == ".json" else _call(path, spec, arguments)
     for override in overrides:
         apply_override(config, override)
     config.lock()
     return config
 
 
-def _find(name: str) -> Path:
-    """The file as given, or of that name in one of the config folders."""
-    candidates = [Path(name), *(folder / Path(name).name for folder in CONFIG_FOLDERS)]
-    for path in candidates:
-        if path.is_file():
-            return path
-    known = sorted({path.name for folder in CONFIG_FOLDERS for path in folder.glob("*.py")})
-    raise UserError(f"--config={name}: no such file; configs that come with the project: {', '.join(known)}")
-
-
-def _call(path: Path, spec: str, arguments: str) -> ConfigDict:
-    """`get_config(arguments)` of a Python file."""
-    module_spec = importlib.util.spec_from_file_location("run_config", path)
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise UserError(f"--config={spec}: {path} has no function get_config")
-    if not arguments:
-        return module.get_config()
-    if module.get_config.__code__.co_argcount == 0:
-        raise UserError(f"--config={spec}: {path.name} takes no arguments after the colon")
-    return module.get_config(arguments)
-
-
-def _tuples(value: Any) -> Any:
-    """JSON's lists are the config's tuples."""
-    if isinstance(value, dict):
-        return ConfigDict({name: _tuples(inner) for name, inner in value.items()})
-    return tuple(value) if isinstance(value, list) else value
+def default_workdir(spec: str, suffix: str = "") -> Path:
+    """runs/ and the config's name with its arguments; the folder of a run whose config.json is given."""
+    name, _, arguments = spec.partition(":")
+    path = Path(name)
+    if path.suffix == ".json":
+        return path.parent.with_name(path.resolve().parent.name + suffix) if suffix else path.parent
+    words = [path.stem, *filter(None, arguments.split(","))]
+    return Path("runs") / ("-".join(words) + suffix)
 
 
 def apply_override(config: ConfigDict, override: str) -> None:
     """Applies one `a.b=value`; the value must be of the type that is there.
 
     Raises:
-        UserError: unknown name (the nearest valid one is suggested) or a value of another type.
+        UserError: unknown name (the nearest valid ones are suggested) or a value of another type.
     """
     name, separator, text = override.partition("=")
     if not separator:
@@ -78,9 +61,11 @@ def apply_override(config: ConfigDict, override: str) -> None:
     node = config
     for part in parents:
         node = node.get(part) if isinstance(node, ConfigDict) else None
-    if not isinstance(node, ConfigDict) or leaf not in node or isinstance(node[leaf], ConfigDict):
-        near = difflib.get_close_matches(name, leaf_names(config), n=1, cutoff=0.0)
-        raise UserError(f"--config.{name}: no such setting; the nearest is --config.{near[0]}")
+    if not isinstance(node, ConfigDict) or leaf not in node:
+        near = ", ".join(f"--config.{each}" for each in nearest(name, leaf_names(config)))
+        raise UserError(f"--config.{name}: no such setting; the nearest are {near}")
+    if isinstance(node[leaf], ConfigDict):
+        raise UserError(f"--config.{name}: a group of settings, not one: {', '.join(node[leaf])}")
     node[leaf] = parse_value(name, text, node[leaf])
 
 
@@ -92,27 +77,100 @@ def leaf_names(config: ConfigDict, prefix: str = "") -> list[str]:
     return names
 
 
+def nearest(name: str, names: Sequence[str]) -> list[str]:
+    """The names most like `name`; being alike in the last part counts as much as in the whole."""
+
+    def likeness(candidate: str) -> float:
+        last = SequenceMatcher(None, name.split(".")[-1], candidate.split(".")[-1]).ratio()
+        return last + SequenceMatcher(None, name, candidate).ratio()
+
+    return sorted(names, key=likeness, reverse=True)[:SUGGESTIONS]
+
+
 def parse_value(name: str, text: str, current: Any) -> Any:
     """`text` as a value of `current`'s type: bool, int (1e3 is one), float, tuple or string."""
     try:
         if isinstance(current, bool):
             return {"true": True, "false": False}[text.lower()]
         if isinstance(current, int):
-            number = float(text)
-            if not number.is_integer():
-                raise ValueError
-            return int(text) if text.lstrip("+-").isdigit() else int(number)
+            return _parse_int(text)
         if isinstance(current, float):
-            return float(text)
+            return _finite(float(text))
         if isinstance(current, tuple):
             return _parse_tuple(text)
     except (ValueError, KeyError, SyntaxError, OverflowError):
-        kind = {"bool": "true or false", "int": "a whole number", "float": "a number", "tuple": "values like 1,2,3"}
-        raise UserError(f"--config.{name}={text}: {kind[type(current).__name__]} is needed (now {current!r})") from None
+        kind = KINDS[type(current).__name__]
+        raise UserError(f"--config.{name}={text}: {kind} is needed (now {current!r})") from None
     return text
+
+
+def _parse_int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        number = _finite(float(text))
+        if not number.is_integer():
+            raise
+        return int(number)
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError
+    return number
 
 
 def _parse_tuple(text: str) -> tuple:
     """'(1, 2)', '1,2' or 'a,b' as a tuple; '' and '()' as the empty one."""
-    words = [word.strip().strip("'\"") for word in text.strip("()").split(",") if word.strip()]
+    words = [word.strip().strip("'\"") for word in text.strip("()[] ").split(",") if word.strip()]
     return tuple(ast.literal_eval(word) if word.lstrip("+-")[:1].isdigit() else word for word in words)
+
+
+def _find(name: str) -> Path:
+    """The file as given; a name without a folder, or in configs/, also from the config folders, with or without .py."""
+    path = Path(name)
+    candidates = [path]
+    if path.name and path.parent in (Path("."), Path("configs")):
+        candidates += [folder / path.with_suffix(".py").name for folder in CONFIG_FOLDERS if path.suffix in ("", ".py")]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    known = sorted({found.name for folder in CONFIG_FOLDERS for found in folder.glob("*.py")})
+    raise UserError(f"--config={name}: no such file; configs that come with the project: {', '.join(known)}")
+
+
+def _read_run(path: Path) -> ConfigDict:
+    """The config that a run has written down; JSON's lists are the config's tuples."""
+    try:
+        resolved = json.loads(path.read_text(encoding="utf-8"))["config"]
+        return _tuples(dict(resolved))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"--config={path}: not the config.json of a run; give one, or a .py file") from error
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ConfigDict({name: _tuples(inner) for name, inner in value.items()})
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _call(path: Path, spec: str, arguments: str) -> ConfigDict:
+    """`get_config(arguments)` of a Python file."""
+    if path.suffix != ".py":
+        raise UserError(f"--config={spec}: a .py file with get_config, or a run's config.json, is needed")
+    module_spec = importlib.util.spec_from_file_location("run_config", path)
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise UserError(f"--config={spec}: {path} has no function get_config")
+        if arguments and module.get_config.__code__.co_argcount == 0:
+            raise UserError(f"--config={spec}: {path.name} takes no arguments after the colon")
+        config = module.get_config(arguments) if arguments else module.get_config()
+    except UserError:
+        raise
+    except Exception as error:  # whatever a user's own file may raise
+        raise UserError(f"--config={spec}: {path} fails with {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={spec}: get_config returns {type(config).__name__}; a ConfigDict is needed")
+    return config

@@ -1,13 +1,17 @@
 """`mobilebert COMMAND ...`: words in, exit codes out."""
 
 import argparse
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from mobilebert_jax.utils.errors import Stopped, UserError
 
-DONE, BAD_INPUT, STOPPED = 0, 2, 42
+DONE, BAD_INPUT, STOPPED, INTERRUPTED = 0, 2, 42, 130
+
+WITH_CONFIG = ("run", "prepare", "pretrain", "distill", "finetune", "bench")
 
 
 def entry_point() -> None:
@@ -17,27 +21,68 @@ def entry_point() -> None:
 
 def main(words: Sequence[str]) -> int:
     """Runs one command; returns 0 done, 2 bad input or config (one line on stderr), 42 stopped with the state saved."""
-    overrides = [word.removeprefix("--config.") for word in words if word.startswith("--config.")]
-    rest = [word for word in words if not word.startswith("--config.")]
     try:
-        options = _parser().parse_args(rest)
-        options.overrides = overrides
-        # Libraries that read the environment once are told before they are imported.
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-        from mobilebert_jax.cli import commands
+        options = parse(words)
+        with warnings.catch_warnings():
+            _quiet_libraries()
+            # Only now, so that --help and a mistyped option do not wait for JAX.
+            from mobilebert_jax.cli import commands
 
-        getattr(commands, options.command)(options)
+            getattr(commands, options.command)(options)
+            sys.stdout.flush()
+    except SystemExit as request:  # argparse has printed its help
+        return int(request.code or DONE)
     except Stopped as stop:
         print(f"mobilebert: stopped: {stop}; start the same command again to continue", file=sys.stderr)
         return STOPPED
     except UserError as error:
-        print(f"mobilebert: {error}", file=sys.stderr)
+        print(f"mobilebert: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"mobilebert: {error.filename}: {error.strerror}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return DONE
 
 
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The command's options; `overrides` are the `a.b=value` of every `--config.a.b=value`.
+
+    Raises:
+        UserError: an unknown command or option, or a value of the wrong type.
+    """
+    overrides = [word.removeprefix("--config.") for word in words if word.startswith("--config.")]
+    for override in overrides:
+        if "=" not in override:
+            raise UserError(f"--config.{override}: write --config.{override}=value, in one word")
+    options = _parser().parse_args([word for word in words if not word.startswith("--config.")])
+    if overrides and options.command not in WITH_CONFIG:
+        raise UserError(f"--config.{overrides[0]}: `mobilebert {options.command}` has no config; see mobilebert --help")
+    options.overrides = overrides
+    return options
+
+
+def _quiet_libraries() -> None:
+    """Leaves stderr to progress, our own warnings (one line each) and libraries' errors."""
+    # Libraries that read the environment once are told before they are imported.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's C++ side: errors only
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax remarks on every save and restore
+    for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+        warnings.simplefilter("ignore", category)
+    warnings.showwarning = lambda message, *where: print(f"mobilebert: warning: {message}", file=sys.stderr)
+
+
 class _Parser(argparse.ArgumentParser):
-    """argparse whose errors are ours: one line, exit code 2."""
+    """argparse whose errors are ours: one line, exit code 2; and which takes no abbreviations."""
+
+    def __init__(self, **settings):
+        super().__init__(**{"allow_abbrev": False, **settings})
 
     def error(self, message: str):
         raise UserError(f"{message}; see mobilebert --help")
@@ -52,38 +97,54 @@ def _parser() -> argparse.ArgumentParser:
         ("pretrain", "the teacher phase alone"),
         ("distill", "the transfer and distill phases alone"),
     ):
-        command = commands.add_parser(name, help=text)
-        _run_options(command)
-    finetune = commands.add_parser("finetune", help="question answering on a model folder")
-    _run_options(finetune)
-    finetune.add_argument("--model", required=True, help="the pretrained model folder")
-    finetune.add_argument("--task", default="squad2", choices=["squad1", "squad2"])
-    finetune.add_argument("--dataset", default="", help="SQuAD json to train on (default: the config's questions)")
-    evaluate = commands.add_parser("evaluate", help="score a model folder, or a file of predictions")
-    evaluate.add_argument("--model", default="", help="a model folder with a span head")
-    evaluate.add_argument("--task", default="squad2", choices=["squad1", "squad2"])
-    evaluate.add_argument("--dataset", required=True, help="SQuAD json, or builtin:python-docs-qa")
-    evaluate.add_argument("--predictions", default="", help="predictions.json to score instead of a model")
-    evaluate.add_argument("--output", default="", help="folder for predictions.json, nbest_predictions.json, ...")
-    evaluate.add_argument("--batch_size", type=int, default=32)
-    evaluate.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
-    answer = commands.add_parser("answer", help="candidates for a question, with scores and offsets")
-    answer.add_argument("question")
-    answer.add_argument("--model", required=True, help="a model folder with a span head")
-    answer.add_argument("--passage", required=True, help="a UTF-8 text file")
-    answer.add_argument("--top_k", type=int, default=5)
-    answer.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
-    bench = commands.add_parser("bench", help="measurements, side by side")
-    bench.add_argument("what", choices=["transfer"])
-    bench.add_argument("--config", default="", help="models to measure (default: the paper's, in float32)")
-    bench.add_argument("--batch_size", type=int, default=2)
-    bench.add_argument("--sequence_length", type=int, default=128)
-    bench.add_argument("--repeats", type=int, default=5)
-    bench.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
+        _run_options(commands.add_parser(name, help=text, description=text))
+    _finetune_options(commands.add_parser("finetune", help="question answering on a model folder"))
+    _evaluate_options(commands.add_parser("evaluate", help="score a model folder, or a file of predictions"))
+    _answer_options(commands.add_parser("answer", help="candidates for a question, with scores and offsets"))
+    _bench_options(commands.add_parser("bench", help="measurements, side by side"))
     return parser
 
 
 def _run_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]")
+    command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
     command.add_argument("--workdir", default="", help="the run's folder (default: runs/ and the config's name)")
     command.add_argument("--max_minutes", type=float, default=0.0, help="save and exit 42 after so many minutes")
+    command.epilog = "--config.a.b=value changes one setting of the config, as often as needed"
+
+
+def _finetune_options(command: argparse.ArgumentParser) -> None:
+    _run_options(command)
+    command.add_argument("--model", required=True, help="the pretrained model folder, with its tokenizer")
+    command.add_argument("--task", default="squad2", choices=["squad1", "squad2"], help="default: %(default)s")
+    command.add_argument("--dataset", default="", help="SQuAD json or builtin:python-docs-qa (default: the config's)")
+
+
+def _evaluate_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", default="", help="a model folder with a span head")
+    command.add_argument("--predictions", default="", help="predictions.json to score instead of a model")
+    command.add_argument("--dataset", required=True, help="SQuAD json, or builtin:python-docs-qa")
+    command.add_argument("--task", default="squad2", choices=["squad1", "squad2"], help="default: %(default)s")
+    command.add_argument("--output", default="", help="folder for predictions.json, nbest_predictions.json, ...")
+    command.add_argument("--batch_size", type=int, default=32, help="default: %(default)s")
+    _json_option(command)
+
+
+def _answer_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("question")
+    command.add_argument("--model", required=True, help="a model folder with a span head")
+    command.add_argument("--passage", required=True, help="a UTF-8 text file")
+    command.add_argument("--top_k", type=int, default=5, help="how many candidates (default: %(default)s)")
+    _json_option(command)
+
+
+def _bench_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("what", choices=["transfer"])
+    command.add_argument("--config", default="", help="models to measure (default: the paper's, in float32)")
+    command.add_argument("--batch_size", type=int, default=2, help="default: %(default)s")
+    command.add_argument("--sequence_length", type=int, default=128, help="default: %(default)s")
+    command.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
+    _json_option(command)
+
+
+def _json_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")

@@ -11,7 +11,7 @@ DTYPES = ("float32", "bfloat16")
 REMAT_POLICIES = ("none", "full", "dots", "named")
 POSITIVE = (
     "vocab_size embedding_size hidden_size intra_bottleneck_size intermediate_size num_hidden_layers "
-    "num_attention_heads num_feedforward_networks max_position_embeddings type_vocab_size"
+    "num_attention_heads num_feedforward_networks max_position_embeddings type_vocab_size scan_unroll"
 ).split()
 
 
@@ -21,7 +21,8 @@ class ModelConfig:
 
     Widths: `hidden_size` between blocks, `intra_bottleneck_size` inside a block (equal to `hidden_size` when
     `use_bottleneck` is false). `gelu` is the tanh approximation, `gelu_erf` the exact form. `dtype` is what
-    matrix products compute in; parameters, residual stream, norms, softmax and logits are always float32.
+    matrix products compute in; parameters, residual stream, norms, softmax and logits are always float32. `remat` and
+    `scan_unroll` (blocks the scan's body holds: more compile faster code for small models) change no number.
 
     Raises:
         UserError: a value out of range, or a combination that is no MobileBERT; the message names both.
@@ -51,6 +52,7 @@ class ModelConfig:
     zero_pad_embeddings: bool = False
     dtype: str = "float32"
     remat: str = "none"
+    scan_unroll: int = 1
 
     def __post_init__(self):
         for name in POSITIVE:

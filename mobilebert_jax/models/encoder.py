@@ -45,6 +45,7 @@ def stacked_blocks(cfg: ModelConfig, **flags: bool) -> nn.Module:
         split_rngs={"params": True, "dropout": True},
         in_axes=(nn.broadcast,),
         length=cfg.num_hidden_layers,
+        unroll=min(cfg.scan_unroll, cfg.num_hidden_layers),
         metadata_params={nn.PARTITION_NAME: "layers"},
     )
     return scanned(cfg, name="layers", **flags)

@@ -67,7 +67,7 @@ TIED = {
 ACTIVATIONS = {"relu": "relu", "relu6": "relu6", "gelu": "gelu_new", "gelu_erf": "gelu"}
 """Our activation to theirs."""
 
-RUN_TIME_FIELDS = ("dtype", "remat")
+RUN_TIME_FIELDS = ("dtype", "remat", "scan_unroll")
 """Settings of a run, not of a model: never stored (`dtype` means something else there)."""
 
 JSON_TYPES = {int: (int,), float: (int, float), bool: (bool,), str: (str,)}

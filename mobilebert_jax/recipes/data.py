@@ -1,16 +1,20 @@
 """Text to tokenizer, token stores and example batches, in `workdir/data`."""
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from mobilebert_jax.text.corpora import open_corpus
+from mobilebert_jax.recipes.settings import active_phases
+from mobilebert_jax.text.corpora import Corpus, open_corpus
 from mobilebert_jax.text.examples import PretrainingExamples
 from mobilebert_jax.text.loader import iterate
 from mobilebert_jax.text.store import TokenStore, build_stores
 from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.training.stopping import Stopper
+from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.files import write_json
 from mobilebert_jax.utils.types import Batch
 
@@ -24,25 +28,40 @@ class PreparedData:
     heldout: TokenStore
 
 
-def prepare(config: ConfigDict, workdir: Path) -> PreparedData:
+def prepare(config: ConfigDict, workdir: Path, stopper: Stopper) -> PreparedData:
     """Makes whatever of `workdir/data` is not there yet: tokenizer/, train/, heldout/, manifest.json.
 
     Raises:
-        UserError: no such corpus or tokenizer, or too little text.
+        UserError: no such corpus or tokenizer, or too little text. Stopped: asked to stop; half a store is thrown away.
     """
     folder = workdir / "data"
-    corpus = open_corpus(config.data.corpus)
+    corpus = _Interruptible(open_corpus(config.data.corpus), stopper)
     tokenizer = _tokenizer(config, corpus, folder / "tokenizer")
     manifests = build_stores(folder, corpus, tokenizer, config.data.heldout_fraction)
     write_json(folder / "manifest.json", {"tokenizer": tokenizer.fingerprint(), "stores": manifests})
     return PreparedData(tokenizer, TokenStore.open(folder / "train"), TokenStore.open(folder / "heldout"))
 
 
-def _tokenizer(config: ConfigDict, corpus, folder: Path) -> Tokenizer:
+class _Interruptible:
+    """A corpus that ends with `Stopped` as soon as there is a reason."""
+
+    def __init__(self, corpus: Corpus, stopper: Stopper):
+        self.spec, self._corpus, self._stopper = corpus.spec, corpus, stopper
+
+    def __iter__(self) -> Iterator[str]:
+        for document in self._corpus:
+            if self._stopper.reason:
+                raise Stopped(f"{self._stopper.reason}; the text is not prepared yet")
+            yield document
+
+
+def _tokenizer(config: ConfigDict, corpus: Corpus, folder: Path) -> Tokenizer:
     """The one made before, the one given, or one trained on the corpus."""
+    # The file that is written last: with it, the others are there.
     if (folder / "tokenizer_config.json").exists():
         return Tokenizer.load(folder)
     if config.data.tokenizer == "train":
+        print(f"training a tokenizer on {corpus.spec}", file=sys.stderr, flush=True)
         tokenizer = Tokenizer.train(corpus, config.data.vocab_size, config.data.lowercase)
     else:
         tokenizer = Tokenizer.load(config.data.tokenizer)
@@ -65,6 +84,18 @@ def pretraining_examples(
         whole_word=config.data.whole_word,
         short_sequence_probability=config.data.short_sequence_probability,
     )
+
+
+def check_examples(config: ConfigDict, data: PreparedData) -> None:
+    """UserError when some phase's examples could not be made of this text: better now than after the phases before."""
+    for name in active_phases(config):
+        if name == "finetune":
+            continue
+        for store in (data.train, data.heldout):
+            try:
+                pretraining_examples(config, config[name], store, data.tokenizer, seed=0)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from error
 
 
 def batch_stream(make_batch: Callable[[int], Batch]) -> Callable[[int, int], Iterator[Batch]]:

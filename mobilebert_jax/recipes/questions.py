@@ -1,97 +1,74 @@
-"""The question-answering phase: fine-tune a span head, predict, score, compare with baselines."""
+"""Question sets and how a model does on them: what fine-tuning, `run` and `evaluate` share."""
 
-from collections.abc import Sequence
-from pathlib import Path
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-from ml_collections import ConfigDict
-
-from mobilebert_jax.inference.predictor import make_predictor
-from mobilebert_jax.models.config import ModelConfig
-from mobilebert_jax.models.heads import build_model
-from mobilebert_jax.models.initialise import init_params
-from mobilebert_jax.recipes.data import batch_stream
-from mobilebert_jax.recipes.plans import alone_plan
-from mobilebert_jax.recipes.settings import cadence, learning_rate, optimizer_config, phase_seed
-from mobilebert_jax.tasks.baselines import baseline_scores
-from mobilebert_jax.tasks.squad_data import Question, parse_squad
-from mobilebert_jax.tasks.squad_features import SquadFeatures
-from mobilebert_jax.tasks.squad_predict import predict_questions, write_predictions
+from mobilebert_jax.inference.predictor import Predict
+from mobilebert_jax.tasks.baselines import baseline_predictions
+from mobilebert_jax.tasks.squad_data import Question, load_squad, parse_squad
+from mobilebert_jax.tasks.squad_predict import Predictions, best_threshold, predict_questions
 from mobilebert_jax.tasks.squad_scores import score_predictions
-from mobilebert_jax.text.python_docs_qa import open_questions
+from mobilebert_jax.text.python_docs_qa import BUILTIN, open_questions
 from mobilebert_jax.text.tokenizer import Tokenizer
-from mobilebert_jax.training.alone import AloneProgram
-from mobilebert_jax.training.loop import Phase
-from mobilebert_jax.utils.files import write_json
-from mobilebert_jax.utils.types import Params
+from mobilebert_jax.utils.errors import UserError
+
+THRESHOLDS = {"squad1": math.inf, "squad2": 0.0}
+"""The tasks: in SQuAD 1.1 every question has an answer, in 2.0 "no answer" wins above the threshold."""
 
 
-def load_questions(spec: str) -> tuple[list[Question], list[Question]]:
-    """(training, held-out) questions of a builtin set or a SQuAD json file."""
+def load_questions(spec: str, task: str) -> tuple[list[Question], list[Question]]:
+    """(training, held-out) questions of the builtin set or of a SQuAD json file, split by title."""
     parts = open_questions(spec)
-    return parse_squad(parts["train"], spec), parse_squad(parts["heldout"], spec)
+    return tuple(of_task(parse_squad(parts[part], spec), task, spec) for part in ("train", "heldout"))
 
 
-def finetune_phase(
-    config: ConfigDict, cfg: ModelConfig, encoder: Params, tokenizer: Tokenizer, questions: Sequence[Question]
-) -> Phase:
-    """A fresh span head on a pretrained encoder, everything learning at the task's rate."""
-    settings, seed = config.finetune, phase_seed(config, "finetune")
-    model = build_model(cfg, "qa")
-    features = SquadFeatures.build(
-        tokenizer,
-        questions,
-        settings.sequence_length,
-        doc_stride=settings.doc_stride,
-        max_query_length=settings.max_query_length,
-    )
-    plan = alone_plan("questions", settings.steps, cfg.num_hidden_layers, {"span": 1.0})
-    return Phase(
-        name="finetune",
-        plan=plan,
-        programs=(AloneProgram(model, {"span": 1.0}),),
-        optimizer=optimizer_config(settings),
-        learning_rate=learning_rate(settings, plan.steps),
-        cadence=cadence(settings),
-        batches=batch_stream(lambda step: features.batch(step, seed, settings.batch_size)),
-        init=lambda: with_encoder(init_params(model, seed), encoder),
-        networks={"student": (cfg, None)},
-        accumulation=settings.accumulation,
-        seed=seed,
-    )
+def load_heldout(spec: str, task: str) -> list[Question]:
+    """What a finished model is asked: the builtin set's held-out part, or all of a SQuAD json file."""
+    if spec.startswith("builtin:"):
+        return load_questions(spec, task)[1]
+    return of_task(load_squad(spec), task, spec)
 
 
-def with_encoder(params: Params, encoder: Params) -> Params:
-    """The task's parameters with a copy of a pretrained encoder."""
-    return {**params, "encoder": jax.tree.map(lambda leaf: leaf.copy(), encoder)}
+def of_task(questions: Sequence[Question], task: str, source: str) -> list[Question]:
+    """The questions that belong to the task: for squad1, those with an answer.
+
+    Raises:
+        UserError: no such task, or none of the questions belongs to it.
+    """
+    if task not in THRESHOLDS:
+        raise UserError(f"task {task!r}: must be one of {', '.join(THRESHOLDS)}")
+    kept = [question for question in questions if question.answers or task == "squad2"]
+    if not kept:
+        raise UserError(f"{source}: no question has an answer, {task} needs some; use squad2")
+    return kept
 
 
-def evaluate_questions(
-    settings: ConfigDict,
-    cfg: ModelConfig,
-    params: Params,
-    tokenizer: Tokenizer,
-    questions: Sequence[Question],
-    folder: Path,
-) -> dict[str, Any]:
-    """Predictions and scores on held-out questions, written to `folder`; returns what results.json holds."""
-    predictions = predict_questions(
-        make_predictor(build_model(cfg, "qa"), params),
-        tokenizer,
-        questions,
-        sequence_length=settings.sequence_length,
-        doc_stride=settings.doc_stride,
-        max_query_length=settings.max_query_length,
-        max_answer_length=settings.max_answer_length,
-        n_best=settings.n_best,
-        batch_size=settings.batch_size,
-    )
-    write_predictions(predictions, folder)
-    results = {
-        "questions": len(questions),
-        "student": score_predictions(questions, predictions.texts),
-        "baselines": baseline_scores(questions),
-    }
-    write_json(folder / "results.json", results)
-    return results
+def answer_all(
+    predict: Predict, tokenizer: Tokenizer, questions: Sequence[Question], task: str, **settings: int
+) -> Predictions:
+    """`predict_questions` with the task's threshold; `settings` are its lengths and sizes."""
+    return predict_questions(predict, tokenizer, questions, threshold=THRESHOLDS[task], **settings)
+
+
+def task_scores(questions: Sequence[Question], texts: Mapping[str, str], task: str) -> dict[str, float | int]:
+    """exact, f1 (percent) and total; for squad2 also HasAns_* and NoAns_*."""
+    scores = score_predictions(questions, texts)
+    return scores if task == "squad2" else {name: scores[name] for name in ("exact", "f1", "total")}
+
+
+def model_scores(questions: Sequence[Question], predictions: Predictions, task: str) -> dict[str, float | int]:
+    """`task_scores`; for squad2 also the best scores that any threshold would have given, with that threshold."""
+    best = best_threshold(questions, predictions) if task == "squad2" else {}
+    return task_scores(questions, predictions.texts, task) | best
+
+
+def baselines(questions: Sequence[Question], task: str) -> dict[str, dict[str, Any]]:
+    """`task_scores` of what answers without reading the question."""
+    return {name: task_scores(questions, texts, task) for name, texts in baseline_predictions(questions).items()}
+
+
+def check_questions(spec: str) -> None:
+    """UserError when there are no such questions; the builtin set is not made for that."""
+    if spec != BUILTIN:
+        open_questions(spec)

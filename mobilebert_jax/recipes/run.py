@@ -1,19 +1,29 @@
 """Every phase in turn, each from where it stopped; finished models in Hugging Face layout."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
-from mobilebert_jax.recipes.data import PreparedData, prepare
+from mobilebert_jax.recipes.data import PreparedData, check_examples, prepare
+from mobilebert_jax.recipes.finetune import finetune, question_inputs
 from mobilebert_jax.recipes.phases import Teacher, distill_phase, initial_student, teacher_phase, transfer_phase
-from mobilebert_jax.recipes.questions import evaluate_questions, finetune_phase, load_questions
-from mobilebert_jax.recipes.settings import PHASES, check_config, model_config
-from mobilebert_jax.recipes.workdir import claim
+from mobilebert_jax.recipes.questions import check_questions
+from mobilebert_jax.recipes.settings import (
+    MODELS_OF,
+    PHASES,
+    active_phases,
+    at_run_time,
+    check_config,
+    check_length,
+    model_config,
+    transfer_pair,
+)
+from mobilebert_jax.recipes.workdir import claim, file_input
 from mobilebert_jax.training.loop import Phase, run_phase
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
@@ -26,95 +36,99 @@ def run_recipe(
 ) -> dict[str, Any]:
     """Runs the named phases of the config in `workdir`, continuing what is there.
 
-    Leaves `<phase>/model/` after each phase, and `model/`, the finished student. Returns question-answering results,
-    {} when that phase is not among them.
+    Leaves `<phase>/model/` after each phase, and `model/`, the finished student; a phase whose model is there is
+    finished. Returns question-answering results, {} when that phase is not among them.
 
     Raises:
         UserError: bad config, text or workdir. Stopped: asked to stop, the state is saved.
     """
-    check_config(config)
-    workdir = Path(workdir)
-    claim(workdir, config)
-    data = prepare(config, workdir)
-    recipe = _Recipe(config, workdir, data, stopper)
+    data = prepare_run(config, Path(workdir), stopper)
+    check_examples(config, data)
+    recipe = _Recipe(config, Path(workdir), data, stopper)
     if "teacher" in phases:
         recipe.teacher()
     if "transfer" in phases or "distill" in phases:
-        recipe.distill(recipe.transfer())
+        recipe.student()
     return recipe.finetune() if "finetune" in phases and config.finetune.questions else {}
 
 
+def prepare_run(config: ConfigDict, workdir: Path, stopper: Stopper) -> PreparedData:
+    """Checks everything that can be checked before training, claims the folder, prepares the text."""
+    check_config(config)
+    if config.finetune.questions:
+        check_questions(config.finetune.questions)
+    given = {"teacher.path": file_input("teacher.path", config.teacher.path)} if config.teacher.path else {}
+    claim(workdir, config, given | question_inputs(config))
+    return prepare(config, workdir, stopper)
+
+
 class _Recipe:
-    """The phases as methods that hand parameters on."""
+    """The phases as methods; what one leaves in its folder is the next one's input."""
 
     def __init__(self, config: ConfigDict, workdir: Path, data: PreparedData, stopper: Stopper):
         self.config, self.workdir, self.data, self.stopper = config, workdir, data, stopper
-        self.student = model_config(config, "student", data.tokenizer.vocab_size)
+        self.student_config = model_config(config, "student", data.tokenizer.vocab_size)
 
     def teacher(self) -> None:
-        """Trains the teacher unless one was given; its folder is the later phases' input."""
-        if not self.config.teacher.path:
-            self._train(teacher_phase(self.config, self.data), "teacher")
+        """Trains the teacher unless one was given."""
+        if not self.config.teacher.path and not self._model("teacher").exists():
+            phase = teacher_phase(self.config, self.data)
+            self._publish(self._model("teacher"), phase.networks["teacher"][0], self._train(phase))
 
-    def _finished_teacher(self) -> Teacher:
-        """The teacher from its model folder, whoever made it."""
-        path = Path(self.config.teacher.path or self.workdir / "teacher" / "model")
-        if not path.exists():
-            raise UserError(f"{path}: no teacher there; run `mobilebert pretrain` first or set config.teacher.path")
-        model, params = from_pretrained(path, head="pretraining")
-        if model.cfg.vocab_size != self.data.tokenizer.vocab_size:
-            raise UserError(
-                f"{path}: the teacher has {model.cfg.vocab_size} words, the tokenizer in {self.workdir}/data has "
-                f"{self.data.tokenizer.vocab_size}; give the teacher's own with config.data.tokenizer"
-            )
-        cfg = model.cfg.replace(dtype=self.config.model.teacher.dtype)
-        return Teacher(cfg, params, {"path": str(path), "fingerprint": file_sha256(path / "model.safetensors")})
-
-    def transfer(self) -> tuple[Teacher, Params]:
-        """(the teacher, the student after knowledge transfer)."""
-        teacher = self._finished_teacher()
-        if self.config.transfer.strategy in ("progressive", "joint") and self.config.transfer.steps:
-            return teacher, self._train(transfer_phase(self.config, self.data, teacher), "student")
-        return teacher, initial_student(self.config, self.student, teacher)
-
-    def distill(self, transferred: tuple[Teacher, Params]) -> None:
-        """Pre-training distillation."""
-        teacher, student = transferred
-        phase = distill_phase(self.config, self.data, teacher, student)
-        save_pretrained(
-            self.workdir / "model",
-            build_model(self.student, "pretraining"),
-            self._train(phase, "student"),
-            self.data.tokenizer,
-        )
+    def student(self) -> None:
+        """Knowledge transfer and pre-training distillation."""
+        distilled = self._model("distill")
+        if not distilled.exists():
+            teacher = self._finished_teacher()
+            phase = distill_phase(self.config, self.data, teacher, self._transferred(teacher))
+            self._publish(distilled, self.student_config, self._train(phase))
+        if not (self.workdir / "model").exists():
+            self._publish(self.workdir / "model", self.student_config, self._read(distilled)[1])
 
     def finetune(self) -> dict[str, Any]:
         """Question answering on the distilled student, scored on held-out questions."""
-        model, params = from_pretrained(self.workdir / "distill" / "model", head="pretraining")
-        cfg = model.cfg.replace(dtype=self.config.model.student.dtype, remat=self.config.model.student.remat)
-        train, heldout = load_questions(self.config.finetune.questions)
-        phase = finetune_phase(self.config, cfg, params["encoder"], self.data.tokenizer, train)
-        tuned = run_phase(phase, self.workdir / "finetune", self.stopper)
-        results = evaluate_questions(
-            self.config.finetune, cfg, tuned, self.data.tokenizer, heldout, self.workdir / "finetune"
-        )
-        for folder in (self.workdir / "finetune" / "model", self.workdir / "model"):
-            save_pretrained(folder, build_model(cfg, "qa"), tuned, self.data.tokenizer)
-        return results
+        return finetune(self.config, self._model("distill"), "squad2", self.workdir, self.stopper)
 
-    def _train(self, phase: Phase, which: str) -> Params:
-        """Runs a pretraining phase and leaves its model folder."""
-        folder = self.workdir / phase.name
-        params = run_phase(phase, folder, self.stopper)
-        cfg = phase.networks[which][0]
-        save_pretrained(folder / "model", build_model(cfg, "pretraining"), params, self.data.tokenizer)
+    def _transferred(self, teacher: Teacher) -> Params:
+        """The student after knowledge transfer, or as it starts where transfer is part of distillation."""
+        if self.config.transfer.strategy not in ("progressive", "joint"):
+            return initial_student(self.config, self.student_config, teacher)
+        if self._model("transfer").exists():
+            return self._read(self._model("transfer"))[1]
+        params = self._train(transfer_phase(self.config, self.data, teacher))
+        self._publish(self._model("transfer"), self.student_config, params)
         return params
 
+    def _finished_teacher(self) -> Teacher:
+        """The teacher from its model folder, whoever made it."""
+        path = Path(self.config.teacher.path or self._model("teacher"))
+        if not path.exists():
+            raise UserError(f"{path}: no teacher there; run `mobilebert pretrain` first or set config.teacher.path")
+        cfg, params = self._read(path)
+        if cfg.vocab_size != self.data.tokenizer.vocab_size:
+            raise UserError(
+                f"{path}: the teacher has {cfg.vocab_size} words, the tokenizer in {self.workdir}/data has "
+                f"{self.data.tokenizer.vocab_size}; give the teacher's own with config.data.tokenizer"
+            )
+        for phase in active_phases(self.config):
+            if "teacher" in MODELS_OF[phase]:
+                check_length(self.config, phase, cfg, str(path))
+        if self.config.transfer.strategy != "none":
+            transfer_pair(self.config, cfg, self.student_config)
+        source = {"path": str(path), "fingerprint": file_sha256(path / "model.safetensors")}
+        return Teacher(at_run_time(self.config, "teacher", cfg), params, source)
 
-def say_results(results: dict[str, Any]) -> None:
-    """The question-answering table on stdout."""
-    rows = {"student": results["student"], **results["baselines"]}
-    print(f"{results['questions']} held-out questions      exact     f1   f1 answerable")
-    for name, scores in rows.items():
-        print(f"  {name:<24} {scores['exact']:9.1f} {scores['f1']:6.1f} {scores['HasAns_f1']:15.1f}")
-    sys.stdout.flush()
+    def _model(self, phase: str) -> Path:
+        """Where a phase leaves its model once it is finished."""
+        return self.workdir / phase / "model"
+
+    def _train(self, phase: Phase) -> Params:
+        return run_phase(phase, self.workdir / phase.name, self.stopper)
+
+    def _publish(self, folder: Path, cfg: ModelConfig, params: Params) -> None:
+        save_pretrained(folder, build_model(cfg, "pretraining"), params, self.data.tokenizer)
+
+    @staticmethod
+    def _read(folder: Path) -> tuple[ModelConfig, Params]:
+        model, params = from_pretrained(folder, head="pretraining")
+        return model.cfg, params

@@ -1,11 +1,16 @@
 """From ConfigDict to checked dataclasses: below this file nothing knows ml_collections."""
 
+import contextlib
+from collections.abc import Iterator
+
 from ml_collections import ConfigDict
 
 from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.names import RUN_TIME_FIELDS
 from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.training.loop import Cadence
 from mobilebert_jax.training.program import LearningRate
+from mobilebert_jax.training.stages import TRANSFER_TERMS
 from mobilebert_jax.training.walks import Pair, default_layer_map
 from mobilebert_jax.utils.errors import UserError
 
@@ -13,11 +18,28 @@ PHASES = ("teacher", "transfer", "distill", "finetune")
 STRATEGIES = ("progressive", "joint", "auxiliary", "none")
 COPIES = ("embeddings", "heads")
 SCHEDULE = ("learning_rate", "warmup_steps", "end_ratio")
+AT_LEAST_ONE = (
+    "steps batch_size accumulation sequence_length keep_checkpoints evaluate_batches "
+    "doc_stride max_query_length max_answer_length n_best"
+).split()
+MODELS_OF = {
+    "teacher": ("teacher",),
+    "transfer": ("teacher", "student"),
+    "distill": ("teacher", "student"),
+    "finetune": ("student",),
+}
+"""Which models see a phase's sequences."""
 
 
 def model_config(config: ConfigDict, which: str, vocab_size: int) -> ModelConfig:
     """`config.model.teacher` or `config.model.student` with the tokenizer's vocabulary."""
-    return ModelConfig.from_dict({**config.model[which].to_dict(), "vocab_size": vocab_size})
+    with _named(f"model.{which}", "model"):
+        return ModelConfig.from_dict({**config.model[which].to_dict(), "vocab_size": vocab_size})
+
+
+def at_run_time(config: ConfigDict, which: str, cfg: ModelConfig) -> ModelConfig:
+    """A model folder's config with what the run decides: dtype, remat, scan_unroll."""
+    return cfg.replace(**{name: config.model[which][name] for name in RUN_TIME_FIELDS})
 
 
 def phase_seed(config: ConfigDict, phase: str) -> int:
@@ -54,45 +76,93 @@ def check_config(config: ConfigDict) -> None:
     Raises:
         UserError: a value that no phase could work with, by its full name.
     """
-    if config.transfer.strategy not in STRATEGIES:
-        raise UserError(f"transfer.strategy={config.transfer.strategy!r}: must be one of {', '.join(STRATEGIES)}")
-    for part in config.transfer.copy:
-        if part not in COPIES:
-            raise UserError(f"transfer.copy: {part!r} cannot be copied, only {' and '.join(COPIES)}")
-    if not 0 <= config.distill.ground_truth_ratio <= 1:
-        raise UserError(f"distill.ground_truth_ratio={config.distill.ground_truth_ratio}: must lie in [0, 1]")
     if not config.data.corpus:
         raise UserError("data.corpus is empty: give text files or builtin:python-docs, e.g. --config.data.corpus=a.txt")
-    for name in PHASES:
-        _check_phase(config, name)
-    teacher, student = (model_config(config, which, 1000) for which in ("teacher", "student"))
-    if not config.teacher.path and config.transfer.strategy != "none":
-        transfer_pair(config, teacher, student)
-    if config.transfer.strategy == "progressive" and config.transfer.steps < student.num_hidden_layers:
+    check_transfer(config)
+    if not 0 <= config.distill.ground_truth_ratio <= 1:
+        raise UserError(f"distill.ground_truth_ratio={config.distill.ground_truth_ratio}: must lie in [0, 1]")
+    models = {which: model_config(config, which, 1000) for which in ("teacher", "student")}
+    given = models.pop("teacher") if config.teacher.path else None
+    for name in active_phases(config):
+        check_phase(config, name)
+        for which in MODELS_OF[name]:
+            if which in models:
+                check_length(config, name, models[which], f"model.{which}")
+    if given is None and config.transfer.strategy != "none":
+        transfer_pair(config, models["teacher"], models["student"])
+    # The first step of a stage's own warm-up has rate 0.
+    blocks, each = models["student"].num_hidden_layers, 2 if config.transfer.background else 1
+    if config.transfer.strategy == "progressive" and config.transfer.steps < blocks * each:
+        raise UserError(f"transfer.steps={config.transfer.steps}: {blocks} blocks need at least {each} each to learn")
+
+
+def check_transfer(config: ConfigDict) -> None:
+    """The choices of the transfer phase; UserError names the one that is none."""
+    settings = config.transfer
+    if settings.strategy not in STRATEGIES:
+        raise UserError(f"transfer.strategy={settings.strategy!r}: must be one of {', '.join(STRATEGIES)}")
+    for part in settings.copy:
+        if part not in COPIES:
+            raise UserError(f"transfer.copy: {part!r} cannot be copied, only {' and '.join(COPIES)}")
+    if settings.strategy != "none" and not any(settings[term] for term in TRANSFER_TERMS):
+        raise UserError(f"transfer.{', transfer.'.join(TRANSFER_TERMS)} are all 0: one at least must count")
+    if settings.block_rate <= 0 or settings.lower_rate < 0:
         raise UserError(
-            f"transfer.steps={config.transfer.steps}: at least one a block is needed, "
-            f"the student has {student.num_hidden_layers}"
+            f"transfer.block_rate={settings.block_rate}, transfer.lower_rate={settings.lower_rate}: learning-rate "
+            "multipliers; the first must be above 0, the second 0 (frozen) or above"
         )
-    if config.transfer.tf1_compat and config.transfer.strategy == "progressive" and not config.transfer.lower_rate:
+    if any(type(block) is not int for block in settings.layer_map):
+        raise UserError(f"transfer.layer_map={settings.layer_map}: numbers of teacher blocks are needed, such as 1,3,5")
+    if settings.tf1_compat and settings.strategy == "progressive" and not settings.lower_rate:
         raise UserError("transfer.tf1_compat=True: the original knows soft freezing only; set transfer.lower_rate=0.3")
 
 
-def _check_phase(config: ConfigDict, name: str) -> None:
+def check_phase(config: ConfigDict, name: str) -> None:
+    """The numbers that every phase has; UserError names the one that cannot be."""
     phase = config[name]
-    for field in ("batch_size", "accumulation", "sequence_length", "keep_checkpoints", "evaluate_batches"):
-        if phase[field] < 1:
+    for field in AT_LEAST_ONE:
+        if phase.get(field, 1) < 1:
             raise UserError(f"{name}.{field}={phase[field]}: must be at least 1")
-    for field in ("steps", "log_every", "evaluate_every", "save_every"):
+    for field in ("log_every", "evaluate_every", "save_every"):
         if phase[field] < 0:
             raise UserError(f"{name}.{field}={phase[field]}: must not be negative")
     if phase.batch_size % phase.accumulation:
         raise UserError(
             f"{name}.accumulation={phase.accumulation}: does not divide {name}.batch_size={phase.batch_size}"
         )
-    optimizer_config(phase)
-    for which in ("teacher", "student"):
-        longest = config.model[which].max_position_embeddings
-        if phase.sequence_length > longest:
-            raise UserError(
-                f"{name}.sequence_length={phase.sequence_length}: model.{which}.max_position_embeddings is {longest}"
-            )
+    for field in SCHEDULE:
+        if phase.optimizer[field] < 0:
+            raise UserError(f"{name}.optimizer.{field}={phase.optimizer[field]}: must not be negative")
+    with _named(f"{name}.optimizer", "optimizer"):
+        optimizer_config(phase)
+    if name == "finetune" and phase.max_query_length + 3 >= phase.sequence_length:
+        raise UserError(
+            f"finetune.max_query_length={phase.max_query_length}: leaves a window of "
+            f"finetune.sequence_length={phase.sequence_length} no room for the passage"
+        )
+
+
+def check_length(config: ConfigDict, name: str, cfg: ModelConfig, owner: str) -> None:
+    """UserError when a phase's sequences are longer than a model's positions; `owner` is what the error calls it."""
+    length, longest = config[name].sequence_length, cfg.max_position_embeddings
+    if length > longest:
+        raise UserError(f"{name}.sequence_length={length}: {owner}.max_position_embeddings is {longest}")
+
+
+def active_phases(config: ConfigDict) -> list[str]:
+    """The phases that this config gives something to do."""
+    idle = {
+        "teacher": bool(config.teacher.path),
+        "transfer": config.transfer.strategy in ("auxiliary", "none"),
+        "finetune": not config.finetune.questions,
+    }
+    return [name for name in PHASES if not idle.get(name)]
+
+
+@contextlib.contextmanager
+def _named(full: str, short: str) -> Iterator[None]:
+    """Lets errors that begin with `short.` begin with the setting's full name."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{full}.{str(error).removeprefix(f'{short}.')}") from error

@@ -1,6 +1,10 @@
 """A run's folder belongs to one config: what may change between restarts and what may not."""
 
+import hashlib
+import json
 import platform
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +12,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.files import read_json, write_json
+from mobilebert_jax.utils.files import file_sha256, read_json, write_json
 
 # The rest is identity: model, data, phases, optimizer, seed.
 MAY_CHANGE = {
@@ -19,44 +23,62 @@ MAY_CHANGE = {
     "save_every",
     "keep_checkpoints",
     "remat",
+    "scan_unroll",
 }
 
 
-def claim(workdir: Path, config: ConfigDict) -> None:
-    """Writes config.json, or checks that the one there describes the same run.
+def claim(workdir: Path, config: ConfigDict, inputs: Mapping[str, str] | None = None) -> None:
+    """Writes config.json, or checks that the one there describes the same run once the folder holds more than that.
+
+    It holds the resolved config (`--config` reads it back), its identity hash, `inputs`, versions and git revision.
+    `inputs` says what else decides the outcome: option or setting -> fingerprint of what it names, or its value.
 
     Raises:
-        UserError: the folder was made by another config; the message names the first field that differs.
+        UserError: the folder was made by another config or from other inputs; the message names the first that differs.
     """
+    resolved, inputs = config.to_dict(), dict(inputs or {})
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: {error.strerror}; give a folder that can be written") from error
     path = workdir / "config.json"
-    resolved = config.to_dict()
     if path.exists():
-        differing = first_difference(read_json(path)["config"], resolved)
-        if differing is not None:
-            name, old, new = differing
-            raise UserError(
-                f"config.{name}={new!r}: {workdir} was started with {old!r}, and this may not change between "
-                "restarts; use another --workdir"
-            )
-    else:
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--workdir={workdir}: {error.strerror}; give a folder that can be written") from error
-    write_json(path, {"config": resolved, "versions": {"python": platform.python_version(), "jax": jax.__version__}})
+        started = _read(path)
+        # As long as nothing was made, a config that turned out to be wrong may still be put right.
+        if any(entry != path and not entry.name.startswith(".") for entry in workdir.iterdir()):
+            _check_same(workdir, started, resolved, inputs)
+    run = {"config": resolved, "identity": identity_hash(resolved, inputs), "inputs": inputs, "versions": _versions()}
+    write_json(path, run)
+
+
+def file_input(name: str, path: str | Path) -> str:
+    """SHA-256 of a file, or of a model folder's weights, for `claim`; UserError that names the setting if missing."""
+    path = Path(path)
+    path = path / "model.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f"{name}={path}: no such file")
+    return file_sha256(path)
+
+
+def identity_hash(resolved: dict[str, Any], inputs: Mapping[str, str]) -> str:
+    """Hex SHA-256 of everything that decides a run's outcome."""
+    leaves = {name: value for name, value in flat(resolved).items() if is_identity(name)}
+    return hashlib.sha256(json.dumps([leaves, dict(inputs)], sort_keys=True).encode()).hexdigest()
 
 
 def first_difference(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, Any, Any] | None:
     """(dotted name, old value, new value) of the first identity field that differs; None when none does."""
     old, new = flat(old), flat(new)
     for name in sorted({*old, *new}):
-        before, after = old.get(name), new.get(name)
-        same = (
-            list(before) == list(after) if isinstance(after, tuple | list) and before is not None else before == after
-        )
-        if name.split(".")[-1] not in MAY_CHANGE and not same:
+        before, after = _plain(old.get(name)), _plain(new.get(name))
+        if is_identity(name) and before != after:
             return name, before, after
     return None
+
+
+def is_identity(name: str) -> bool:
+    """True for the dotted name of a setting that may not change between restarts."""
+    return name.split(".")[-1] not in MAY_CHANGE
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -65,3 +87,50 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return leaves
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no tuples."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The config.json of a run; UserError when it is something else's, such as a model folder's."""
+    try:
+        found = read_json(path)
+        return {"config": dict(found["config"]), "inputs": dict(found["inputs"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not the config.json of a run; give another --workdir") from error
+
+
+def _check_same(workdir: Path, old: dict[str, Any], resolved: dict[str, Any], inputs: dict[str, str]) -> None:
+    differing = first_difference(old["config"], resolved)
+    if differing is not None:
+        name, before, after = differing
+        raise UserError(
+            f"config.{name}={after!r}: {workdir} was started with {before!r}, and this may not change between "
+            "restarts; use another --workdir"
+        )
+    for name in sorted({*old["inputs"], *inputs}):
+        before, after = old["inputs"].get(name, "none"), inputs.get(name, "none")
+        if before != after:
+            raise UserError(
+                f"{name}: {workdir} was started with another one ({before[:12]}, now {after[:12]}); "
+                "use another --workdir"
+            )
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "jax": jax.__version__, "git": _git_revision()}
+
+
+def _git_revision() -> str:
+    """The checkout's commit; empty when the package is not run from a git checkout of its own."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return ""
+    try:
+        command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""

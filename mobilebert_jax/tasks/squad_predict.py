@@ -53,7 +53,7 @@ def predict_questions(
     threshold: float = 0.0,
     progress: bool = True,
 ) -> Predictions:
-    """Answers all questions with `predict`, always called with `[batch_size, sequence_length]`; a bar on stderr.
+    """Answers all questions with `predict`, always called with `[batch_size, sequence_length]`; a bar on a terminal.
 
     Follows google-research/bert run_squad.py (`write_predictions`): "no answer" wins when its score exceeds the best
     span's by more than `threshold`.
@@ -61,7 +61,7 @@ def predict_questions(
     nbest: dict[str, list[dict[str, Any]]] = {}
     null_odds: dict[str, float] = {}
     shape = {"sequence_length": sequence_length, "doc_stride": doc_stride, "max_query_length": max_query_length}
-    with tqdm(total=len(questions), desc="answering", unit=" questions", disable=not progress) as bar:
+    with tqdm(total=len(questions), desc="answering", unit=" questions", disable=None if progress else True) as bar:
         for group, windows in window_groups(tokenizer, questions, **shape):
             logits = predict_windows(predict, windows, batch_size, _advance(bar, windows))
             spans, null_scores = best_spans(windows, *logits, n_best=n_best, max_answer_length=max_answer_length)

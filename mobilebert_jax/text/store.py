@@ -181,7 +181,7 @@ def _write_documents(
     writers: dict[str, StoreWriter], documents: Iterable[str], tokenizer: Tokenizer, fraction: float, progress: bool
 ) -> None:
     first: tuple[str, np.ndarray, np.ndarray] | None = None
-    with tqdm(desc="tokenizing", unit="B", unit_scale=True, disable=not progress) as bar:
+    with tqdm(desc="tokenizing", unit="B", unit_scale=True, disable=None if progress else True) as bar:
         for text, tokens, lengths in encode_documents(documents, tokenizer):
             bar.update(len(text.encode("utf-8", "replace")))
             if not len(lengths):

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from mobilebert_jax.utils.types import Params
@@ -45,8 +46,9 @@ class Checkpoints:
         single = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=single), target)
         restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))
-        # One more copy: what Orbax hands over may not own its memory, and a donated step would then be refused it.
-        tree = _copied(restored["state"])
+        # Through the host: what Orbax hands over may not own its memory, which a donating step needs, and is committed
+        # to its device, for which jit would compile every step a second time.
+        tree = jax.tree.map(lambda leaf: jnp.array(np.asarray(leaf)), restored["state"])
         return tree["params"], tree["opt_state"]
 
     def wait(self) -> None:

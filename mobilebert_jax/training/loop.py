@@ -15,7 +15,7 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.optim.optimizer import OptimizerConfig, make_optimizer
 from mobilebert_jax.training.checkpoints import Checkpoints
 from mobilebert_jax.training.diagnosis import explain
-from mobilebert_jax.training.metrics import Means, MetricsFile
+from mobilebert_jax.training.metrics import Means, MetricsFile, read_metrics
 from mobilebert_jax.training.program import LearningRate, Program, TrainState, control_at, init_state, make_step
 from mobilebert_jax.training.stages import Plan
 from mobilebert_jax.training.stopping import Stopper
@@ -101,14 +101,22 @@ class _PhaseRun:
     def run(self) -> Params:
         """All stages that are left."""
         plan = self.phase.plan
-        if self.step == 0:
-            self._evaluate(0)
+        if self._unevaluated():
+            self._evaluate(self.step)
         batches = self.phase.batches(self.step, plan.steps)
         with self._bar() as bar:
             while self.step < plan.steps:
                 self._run_stage(plan.index_at(self.step), batches, bar)
         self.checkpoints.wait()
         return self.params
+
+    def _unevaluated(self) -> bool:
+        """Whether figures are due where this run begins: at step 0, or where a stop came before they were made."""
+        starts = {self.phase.plan.start(index) for index in range(len(self.phase.plan.stages) + 1)}
+        every = self.phase.cadence.evaluate
+        due = self.step in starts or (every > 0 and self.step % every == 0)
+        lines = read_metrics(self.metrics.path) if due else []
+        return due and not any(line["step"] == self.step and "heldout" in line for line in lines)
 
     def _bar(self) -> tqdm:
         """Rate and time left on a terminal; nothing where there is none (plain lines are printed instead)."""
@@ -227,7 +235,7 @@ def _say(text: str) -> None:
 
 
 def _brief(values: dict[str, Any]) -> str:
-    """Numbers in four digits; a list as its mean over what is not 0."""
+    """Numbers in four digits; a list as its mean."""
     parts = []
     for name, value in values.items():
         array = np.asarray(value, np.float64)

@@ -38,20 +38,30 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
 
 
 class Means:
-    """Means of step metrics since the last `take`."""
+    """Means of step metrics since the last `take`.
+
+    A step's numbers are read when the next step's are added, so that the device never waits for the host.
+    """
 
     def __init__(self):
         self._sums: dict[str, np.ndarray] = {}
+        self._unread: dict[str, Any] = {}
         self.steps = 0
 
     def add(self, metrics: dict[str, Any]) -> None:
         """Adds one step's metrics, scalars or [L] vectors."""
-        for name, value in jax.device_get(metrics).items():
-            self._sums[name] = self._sums.get(name, 0.0) + np.asarray(value, np.float64)
+        self._read()
+        self._unread = metrics
         self.steps += 1
+
+    def _read(self) -> None:
+        for name, value in jax.device_get(self._unread).items():
+            self._sums[name] = self._sums.get(name, 0.0) + np.asarray(value, np.float64)
+        self._unread = {}
 
     def take(self) -> dict[str, Any]:
         """The means as plain floats or lists, and starts over."""
+        self._read()
         means = {name: (value / max(self.steps, 1)).tolist() for name, value in self._sums.items()}
         self._sums, self.steps = {}, 0
         return means

@@ -1,6 +1,7 @@
 """From a stage to one compiled step: cut the trained part out, take gradients, accumulate, update, join again."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -135,8 +136,12 @@ def make_step(
 
 def init_state(trained: Params, optimizer: OptimizerConfig, step: int = 0) -> TrainState:
     """A state with empty slots; `trained` becomes part of it and is donated with it."""
-    make = jax.jit(lambda tree: make_optimizer(optimizer).init(tree))
-    return TrainState(jnp.int32(step), trained, make(trained), jnp.bool_(True))
+    return TrainState(jnp.int32(step), trained, _empty_slots(optimizer, trained), jnp.bool_(True))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _empty_slots(optimizer: OptimizerConfig, trained: Params) -> Any:
+    return make_optimizer(optimizer).init(trained)
 
 
 def all_finite(tree: Any) -> Array:

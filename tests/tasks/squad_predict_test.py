@@ -1,6 +1,7 @@
 import functools
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -83,10 +84,12 @@ def test_small_groups_and_other_batch_sizes_change_nothing(monkeypatch):
     assert predict(batch_size=3) == whole
 
 
-def test_progress_goes_to_stderr_and_counts_questions(capsys):
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_counts_questions_on_stderr_and_only_on_a_terminal(capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     predict(progress=True)
     captured = capsys.readouterr()
-    assert captured.out == "" and f"{len(QUESTIONS)}/{len(QUESTIONS)}" in captured.err
+    assert captured.out == "" and (f"{len(QUESTIONS)}/{len(QUESTIONS)}" in captured.err) is terminal
 
 
 def test_three_files_are_written_as_plain_json(tmp_path):

@@ -177,7 +177,9 @@ def test_damaged_stores_do_not_open(tmp_path, stores, message):
         TokenStore.open(tmp_path / "train")
 
 
-def test_progress_goes_to_stderr_only(tmp_path, documents, tokenizer, capsys):
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_goes_to_stderr_and_only_to_a_terminal(tmp_path, documents, tokenizer, capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     build_stores(tmp_path, documents, tokenizer, 0.3)
     captured = capsys.readouterr()
-    assert captured.out == "" and "tokenizing" in captured.err
+    assert captured.out == "" and ("tokenizing" in captured.err) is terminal

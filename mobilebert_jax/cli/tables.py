@@ -1,0 +1,43 @@
+"""Results as tables on stdout."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mobilebert_jax.utils.errors import UserError
+
+COLUMNS = {"exact": "exact", "f1": "f1", "HasAns_f1": "f1 answerable", "NoAns_f1": "f1 unanswerable"}
+
+
+def print_results(results: Mapping[str, Any]) -> None:
+    """A fine-tuned model beside the baselines, one row each."""
+    rows = {"model": results["student"], **results["baselines"]}
+    columns = [name for name in COLUMNS if name in results["student"]]
+    print(f"{results['questions']} held-out questions".ljust(28) + "".join(f"{COLUMNS[name]:>17}" for name in columns))
+    for name, scores in rows.items():
+        print(f"  {name:<26}" + "".join(f"{scores[column]:>17.1f}" for column in columns))
+
+
+def print_scores(scores: Mapping[str, Any]) -> None:
+    """One line a score; the baselines as a table below."""
+    for name, value in scores.items():
+        if not isinstance(value, dict):
+            print(f"{name:<20} {value:.2f}" if isinstance(value, float) else f"{name:<20} {value}")
+    for name, baseline in scores.get("baselines", {}).items():
+        print(f"{'baseline ' + name:<28} exact {baseline['exact']:6.2f}   f1 {baseline['f1']:6.2f}")
+
+
+def print_answers(answers: Sequence[Any], explanation: str) -> None:
+    """Score, probability, half-open character offsets and text of each candidate."""
+    for found in answers:
+        print(f"{found.score:9.3f}  {found.probability:6.1%}  [{found.start}:{found.end}]  {found.text}")
+    print(explanation)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Exactly one JSON object on stdout; UserError when a number in it is not finite, which JSON cannot say."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise UserError("the result holds numbers that are not finite; the model is damaged") from error
+    print(text)

@@ -1,0 +1,149 @@
+"""Question answering: a span head is fine-tuned on a model folder, predicts, is scored, compared with baselines."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from mobilebert_jax.inference.predictor import make_predictor
+from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.heads import build_model
+from mobilebert_jax.models.initialise import init_params
+from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
+from mobilebert_jax.recipes.data import batch_stream
+from mobilebert_jax.recipes.plans import alone_plan
+from mobilebert_jax.recipes.questions import answer_all, baselines, check_questions, load_questions, model_scores
+from mobilebert_jax.recipes.settings import (
+    at_run_time,
+    cadence,
+    check_length,
+    check_phase,
+    learning_rate,
+    optimizer_config,
+    phase_seed,
+)
+from mobilebert_jax.recipes.workdir import claim, file_input
+from mobilebert_jax.tasks.squad_data import Question
+from mobilebert_jax.tasks.squad_features import SquadFeatures
+from mobilebert_jax.tasks.squad_predict import write_predictions
+from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.training.alone import AloneProgram
+from mobilebert_jax.training.loop import Phase, run_phase
+from mobilebert_jax.training.stopping import Stopper
+from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.files import read_json, write_json
+from mobilebert_jax.utils.types import Params
+
+PREDICTION_SETTINGS = "sequence_length doc_stride max_query_length max_answer_length n_best batch_size".split()
+
+
+def finetune_folder(
+    config: ConfigDict, model_folder: str, dataset: str, task: str, workdir: str | Path, stopper: Stopper
+) -> dict[str, Any]:
+    """Fine-tunes any model folder with a tokenizer on a SQuAD json or builtin set, in a folder of its own.
+
+    `dataset` empty: the config's `finetune.questions`. The finished model lies in `workdir/model`; the results are
+    those of `finetune`. Started again, it continues.
+
+    Raises:
+        UserError: bad config, questions, model or workdir. Stopped: asked to stop, the state is saved.
+    """
+    if dataset:
+        with config.unlocked():
+            config.finetune.questions = dataset
+    if not config.finetune.questions:
+        raise UserError("no questions to train on: give --dataset=FILE, a SQuAD json or builtin:python-docs-qa")
+    check_phase(config, "finetune")
+    check_questions(config.finetune.questions)
+    read_encoder(config, model_folder)
+    inputs = {"--model": file_input("--model", model_folder), "--task": task, **question_inputs(config)}
+    claim(Path(workdir), config, inputs)
+    return finetune(config, model_folder, task, Path(workdir), stopper)
+
+
+def question_inputs(config: ConfigDict) -> dict[str, str]:
+    """The fingerprint of the file of questions, for `claim`."""
+    spec = config.finetune.questions
+    return (
+        {"finetune.questions": file_input("finetune.questions", spec)}
+        if spec and not spec.startswith("builtin:")
+        else {}
+    )
+
+
+def finetune(
+    config: ConfigDict, model_folder: str | Path, task: str, workdir: Path, stopper: Stopper
+) -> dict[str, Any]:
+    """The finetune phase in `workdir/finetune`, from where it stopped; the model also in `workdir/model`.
+
+    Returns what results.json holds: `questions` (their number), `task`, scores of the `student` and of `baselines`.
+    """
+    folder = workdir / "finetune"
+    # Written last: with it, everything is there.
+    if (folder / "results.json").exists():
+        return read_json(folder / "results.json")
+    cfg, encoder, tokenizer = read_encoder(config, model_folder)
+    train, heldout = load_questions(config.finetune.questions, task)
+    params = run_phase(finetune_phase(config, cfg, encoder, tokenizer, train), folder, stopper)
+    for place in (folder / "model", workdir / "model"):
+        save_pretrained(place, build_model(cfg, "qa"), params, tokenizer)
+    predict = make_predictor(build_model(cfg, "qa"), params)
+    settings = {name: config.finetune[name] for name in PREDICTION_SETTINGS}
+    predictions = answer_all(predict, tokenizer, heldout, task, **settings)
+    write_predictions(predictions, folder)
+    scores = model_scores(heldout, predictions, task)
+    results = {"questions": len(heldout), "task": task, "student": scores, "baselines": baselines(heldout, task)}
+    write_json(folder / "results.json", results)
+    return results
+
+
+def read_encoder(config: ConfigDict, model_folder: str | Path) -> tuple[ModelConfig, Params, Tokenizer]:
+    """Config, encoder parameters and tokenizer of a folder; UserError when it does not fit itself or the config."""
+    with warnings.catch_warnings():
+        # A folder without a pooler is as good here: the span head does not use it.
+        warnings.simplefilter("ignore", UserWarning)
+        model, params = from_pretrained(model_folder)
+    tokenizer = Tokenizer.load(model_folder)
+    if tokenizer.vocab_size > model.cfg.vocab_size:
+        raise UserError(
+            f"{model_folder}: the tokenizer has {tokenizer.vocab_size} pieces, the model only {model.cfg.vocab_size}"
+        )
+    check_length(config, "finetune", model.cfg, str(model_folder))
+    return at_run_time(config, "student", model.cfg), params, tokenizer
+
+
+def finetune_phase(
+    config: ConfigDict, cfg: ModelConfig, encoder: Params, tokenizer: Tokenizer, questions: Sequence[Question]
+) -> Phase:
+    """A fresh span head on a pretrained encoder, everything learning at the task's rate."""
+    settings, seed = config.finetune, phase_seed(config, "finetune")
+    model = build_model(cfg, "qa")
+    features = SquadFeatures.build(
+        tokenizer,
+        questions,
+        settings.sequence_length,
+        doc_stride=settings.doc_stride,
+        max_query_length=settings.max_query_length,
+    )
+    plan = alone_plan("questions", settings.steps, cfg.num_hidden_layers, {"span": 1.0})
+    return Phase(
+        name="finetune",
+        plan=plan,
+        programs=(AloneProgram(model, {"span": 1.0}),),
+        optimizer=optimizer_config(settings),
+        learning_rate=learning_rate(settings, plan.steps),
+        cadence=cadence(settings),
+        batches=batch_stream(lambda step: features.batch(step, seed, settings.batch_size)),
+        init=lambda: with_encoder(init_params(model, seed), encoder),
+        networks={"student": (cfg, None)},
+        accumulation=settings.accumulation,
+        seed=seed,
+    )
+
+
+def with_encoder(params: Params, encoder: Params) -> Params:
+    """The task's parameters with a copy of a pretrained encoder."""
+    return {**params, "encoder": jax.tree.map(lambda leaf: leaf.copy(), encoder)}

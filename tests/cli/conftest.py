@@ -1,0 +1,40 @@
+import signal
+
+import pytest
+
+from mobilebert_jax.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def keep_signal_handlers():
+    """Commands that train take SIGTERM and Ctrl-C over."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def command(capfd, monkeypatch, tmp_path):
+    """Runs a command in this process, in an empty folder: words -> (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        code = main([str(word) for word in words])
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def refusal(command):
+    """Runs a command that must be refused: words -> the one line on stderr."""
+
+    def call(*words):
+        code, out, error = command(*words)
+        assert (code, out) == (2, ""), error
+        assert error.startswith("mobilebert: ") and error.count("\n") == 1, error
+        return error
+
+    return call

@@ -1,0 +1,190 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+
+from mobilebert_jax.cli.flags import apply_override, default_workdir, leaf_names, load_config, nearest, parse_value
+from mobilebert_jax.recipes.workdir import claim, flat
+from mobilebert_jax.utils.errors import UserError
+
+SPECS = ["demo", "mobilebert", *(f"mobilebert:{name}" for name in "tiny no_opt multilingual soft laptop".split())]
+SPECS += ["mobilebert:tiny,laptop", "mobilebert:no_opt,multilingual,soft,laptop"]
+
+
+def other(value):
+    """A word for the command line, and the value it must become."""
+    if isinstance(value, bool):
+        return str(not value), not value
+    if isinstance(value, int):
+        return f"{value + 1000}", value + 1000
+    if isinstance(value, float):
+        return "3e-7", 3e-7
+    if isinstance(value, tuple):
+        return "5,7", (5, 7)
+    return "some=text", "some=text"
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_every_leaf_of_every_config_can_be_set_from_the_command_line(spec):
+    config = load_config(spec, [])
+    leaves = flat(config.to_dict())
+    assert len(leaves) > 100 and leaves.keys() == set(leaf_names(config))
+    words, expected = {}, {}
+    for name, value in leaves.items():
+        assert type(value) in (bool, int, float, str, tuple), name
+        words[name], expected[name] = other(value)
+    config = load_config(spec, [f"{name}={word}" for name, word in words.items()])
+    assert flat(config.to_dict()) == expected
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_run_s_config_json_can_be_read_again(spec, tmp_path):
+    config = load_config(spec, ["seed=3", "transfer.layer_map=1,2", "transfer.copy="])
+    claim(tmp_path, config)
+    again = load_config(str(tmp_path / "config.json"), [])
+    assert again.to_dict() == config.to_dict()
+    assert load_config(str(tmp_path / "config.json"), ["seed=4"]).seed == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "current", "value"),
+    [
+        ("1e3", 5, 1000),
+        ("12345678901234567890", 5, 12345678901234567890),
+        ("-2", 5, -2),
+        ("1", 0.5, 1.0),
+        ("TRUE", False, True),
+        ("false", True, False),
+        ("", (1, 2), ()),
+        ("()", (), ()),
+        ("(1, 2)", (), (1, 2)),
+        ("[1,2]", (), (1, 2)),
+        ("embeddings", ("embeddings", "heads"), ("embeddings",)),
+        ("'a', \"b\"", (), ("a", "b")),
+        ("None", "text", "None"),
+        ("", "text", ""),
+        ("a=b", "text", "a=b"),
+    ],
+)
+def test_a_word_takes_the_type_that_is_there(text, current, value):
+    parsed = parse_value("x", text, current)
+    assert parsed == value and type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "current", "kind"),
+    [
+        ("1.5", 5, "a whole number"),
+        ("inf", 5, "a whole number"),
+        ("None", 5, "a whole number"),
+        ("nan", 0.5, "a finite number"),
+        ("-inf", 0.5, "a finite number"),
+        ("fast", 0.5, "a finite number"),
+        ("yes", True, "true or false"),
+        ("1", True, "true or false"),
+        ("1x,2", (1,), "values like 1,2,3"),
+    ],
+)
+def test_a_word_of_another_type_is_refused(text, current, kind):
+    with pytest.raises(UserError, match=f"--config.a.b={text}: {kind} is needed"):
+        parse_value("a.b", text, current)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()))
+def test_what_a_value_prints_as_is_read_as_that_value(value):
+    assert parse_value("x", str(value), value) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("teacher.stps", "teacher.steps"),
+        ("techer.steps", "teacher.steps"),
+        ("learning_rate", "teacher.optimizer.learning_rate"),
+        ("distill.learning_rate", "distill.optimizer.learning_rate"),
+        ("vocab_size", "data.vocab_size"),
+        ("corpus", "data.corpus"),
+        ("hidden_size", "model.student.hidden_size"),
+        ("transfer.layermap", "transfer.layer_map"),
+        ("model.student.layers", "model.student.num_hidden_layers"),
+    ],
+)
+def test_an_unknown_setting_is_answered_with_the_nearest(name, suggestion):
+    with pytest.raises(UserError, match=rf"no such setting; the nearest are .*--config\.{suggestion}\b"):
+        load_config("demo", [f"{name}=1"])
+
+
+def test_likeness_of_the_last_part_counts_as_much_as_of_the_whole():
+    names = ["teacher.optimizer.learning_rate", "teacher.steps", "learning.ratio"]
+    assert nearest("teacher.learning_rate", names)[0] == "teacher.optimizer.learning_rate"
+
+
+def test_a_group_of_settings_is_no_setting():
+    config = ConfigDict({"a": {"b": 1, "c": 2}})
+    with pytest.raises(UserError, match=r"--config\.a: a group of settings, not one: b, c"):
+        apply_override(config, "a=1")
+    with pytest.raises(UserError, match=r"write --config\.a\.b=value"):
+        apply_override(config, "a.b")
+    with pytest.raises(UserError, match="no such setting"):
+        apply_override(config, "a.b.c=1")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "has no function get_config"),
+        ("def get_config(): return {}", "get_config returns dict"),
+        ("def get_config(): return 1 / 0", "fails with ZeroDivisionError"),
+        ("def get_config(:", "fails with SyntaxError"),
+    ],
+)
+def test_a_file_that_is_no_config_is_refused(tmp_path, text, message):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_config(str(path), [])
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("nowhere/demo.py", "no such file; configs that come with the project: demo.py, mobilebert.py"),
+        ("demo:fast", "demo.py takes no arguments"),
+        ("mobilebert:teeny", "no argument 'teeny'; there are tiny, no_opt"),
+        ("mobilebert:tiny,no_opt", "two models, choose one"),
+    ],
+)
+def test_an_unknown_config_is_refused(spec, message):
+    with pytest.raises(UserError, match=message):
+        load_config(spec, [])
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "nonsense", json.dumps({"config": 3})])
+def test_a_json_file_that_is_no_run_s_is_refused(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=r"not the config\.json of a run"):
+        load_config(str(tmp_path / "config.json"), [])
+
+
+def test_a_loaded_config_takes_no_new_names():
+    config = load_config("configs/demo.py", [])
+    with pytest.raises(AttributeError):
+        config.teacher.stepz = 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "suffix", "workdir"),
+    [
+        ("configs/demo.py", "", "runs/demo"),
+        ("demo", "-squad2", "runs/demo-squad2"),
+        ("/some/where/mine.py:tiny,laptop", "", "runs/mine-tiny-laptop"),
+        ("runs/demo/config.json", "", "runs/demo"),
+        ("runs/demo/config.json", "-squad1", "runs/demo-squad1"),
+    ],
+)
+def test_a_run_lives_in_a_folder_named_after_its_config(spec, suffix, workdir):
+    assert default_workdir(spec, suffix) == Path(workdir)

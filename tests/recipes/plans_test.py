@@ -1,0 +1,68 @@
+"""The strategies as stages: the published numbers."""
+
+import numpy as np
+import pytest
+
+from mobilebert_jax.cli.flags import load_config
+from mobilebert_jax.recipes.plans import distill_coefficients, distill_plan, transfer_coefficients, transfer_plan
+
+BLOCKS = 24
+
+
+def test_the_four_factors_are_divided_by_the_number_of_blocks(config):
+    coefficients = transfer_coefficients(config, BLOCKS)
+    assert coefficients == {"hidden": 100 / 24, "mean": 5000 / 24, "variance": 5 / 24, "attention": 1 / 24}
+
+
+def test_a_factor_of_0_leaves_its_term_out(config):
+    config.transfer.attention = 0.0
+    assert "attention" not in transfer_coefficients(config, BLOCKS)
+
+
+def test_progressive_transfer_has_a_stage_a_block_of_10k_steps(config):
+    plan = transfer_plan(config, BLOCKS)
+    assert [stage.steps for stage in plan.stages] == [10_000] * 24
+    for block, stage in enumerate(plan.stages):
+        assert stage.block_weights == tuple(np.eye(24)[block])
+        assert stage.block_rates == tuple(3.0 * np.eye(24)[block])
+        assert (stage.embedding_rate, stage.head_rate, stage.background) == (0.0, 0.0, True)
+        assert stage.walk == "block"
+
+
+def test_soft_freezing_lets_the_lower_blocks_learn_at_a_tenth():
+    plan = transfer_plan(load_config("mobilebert:soft", []), BLOCKS)
+    assert plan.stages[2].block_rates == (0.3, 0.3, 3.0, *[0.0] * 21)
+    assert [stage.walk for stage in plan.stages] == ["block"] + ["prefix"] * 23
+
+
+def test_steps_that_do_not_divide_go_to_the_last_block(config):
+    config.transfer.steps = 11
+    assert [stage.steps for stage in transfer_plan(config, 4).stages] == [2, 2, 2, 5]
+
+
+def test_joint_transfer_is_one_stage_of_all_blocks(config):
+    config.transfer.strategy = "joint"
+    (stage,) = transfer_plan(config, BLOCKS).stages
+    assert stage.steps == 240_000
+    assert stage.block_weights == (1.0,) * 24 and stage.block_rates == (3.0,) * 24
+    assert stage.trains_blocks_only and stage.walk == "pair"
+
+
+def test_distillation_follows_ground_truth_and_teacher_half_and_half(config):
+    assert distill_coefficients(config) == {"masked_lm": 0.5, "distillation": 0.5, "next_sentence": 1.0}
+    (stage,) = distill_plan(config, BLOCKS).stages
+    assert stage.steps == 500_000 and stage.block_rates == (1.0,) * 24
+    assert (stage.embedding_rate, stage.head_rate, stage.walk) == (1.0, 1.0, "alone")
+
+
+@pytest.mark.parametrize(("ratio", "left"), [(1.0, "masked_lm"), (0.0, "distillation")])
+def test_a_pure_ratio_leaves_the_other_term_out(config, ratio, left):
+    config.distill.ground_truth_ratio = ratio
+    assert distill_coefficients(config) == {left: 1.0, "next_sentence": 1.0}
+
+
+def test_auxiliary_transfer_adds_every_block_s_losses_to_distillation(config):
+    config.transfer.strategy = "auxiliary"
+    (stage,) = distill_plan(config, BLOCKS).stages
+    assert stage.coefficients == {**distill_coefficients(config), **transfer_coefficients(config, BLOCKS)}
+    assert stage.block_weights == (1.0,) * 24 and stage.walk == "pair"

@@ -1,0 +1,93 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mobilebert_jax.optim.optimizer import OptimizerConfig, make_optimizer
+from mobilebert_jax.training.checkpoints import Checkpoints
+from tests.training.cases import assert_same_bits
+
+
+def awkward_params():
+    """Values that a careless round trip would change, in every type a state holds."""
+    return {
+        "layers": {"kernel": jnp.float32([[0.1, -0.0], [np.nan, -np.inf], [1e-45, 3e38]])},
+        "norm": {"scale": jnp.bfloat16([1.0, 1 / 3, -0.0])},
+        "count": jnp.int32(2**31 - 1),
+        "healthy": jnp.bool_(False),
+    }
+
+
+def slots_of(params):
+    """Slots with something in them."""
+    optimizer = make_optimizer(OptimizerConfig(bias_correction=True))
+    return optimizer.update(params, optimizer.init(params), params, learning_rate=0.1)[1]
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    opened = Checkpoints(tmp_path / "checkpoints", keep=2)
+    yield opened
+    opened.close()
+
+
+def abstract(tree):
+    return jax.eval_shape(lambda: tree)
+
+
+def test_there_is_no_latest_at_first(checkpoints):
+    assert checkpoints.latest() is None
+
+
+def test_everything_comes_back_bit_for_bit_with_its_meta(checkpoints, tmp_path):
+    params = awkward_params()
+    slots = slots_of({"layers": {"kernel": jnp.ones((3, 2))}})
+    meta = {"stage": 1, "step": 7, "teacher": {"path": "a/b", "fingerprint": "00ff"}}
+    checkpoints.save(7, params, slots, meta)
+    checkpoints.close()
+    again = Checkpoints(tmp_path / "checkpoints", keep=2)
+    assert again.latest() == (7, meta)
+    restored = again.restore(7, abstract(params), abstract(slots))
+    again.close()
+    assert jax.tree.structure(restored) == jax.tree.structure((params, slots))
+    assert_same_bits(restored, (params, slots))
+
+
+def test_a_step_that_donates_right_after_saving_does_not_reach_the_checkpoint(checkpoints):
+    donating = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf * 0 - 1, tree), donate_argnums=0)
+    params = {"kernel": jnp.arange(200_000, dtype=jnp.float32)}
+    expected = np.array(params["kernel"])
+    checkpoints.save(1, params, {}, {})
+    for _ in range(3):
+        params = donating(params)
+    jax.block_until_ready(params)
+    checkpoints.wait()
+    restored, _ = checkpoints.restore(1, abstract(params), {})
+    np.testing.assert_array_equal(restored["kernel"], expected)
+
+
+def test_what_was_restored_may_be_donated(checkpoints):
+    params = {"kernel": jnp.arange(64, dtype=jnp.float32)}
+    checkpoints.save(1, params, {}, {})
+    checkpoints.wait()
+    restored, _ = checkpoints.restore(1, abstract(params), {})
+    doubled = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf * 2, tree), donate_argnums=0)(restored)
+    assert restored["kernel"].is_deleted()
+    np.testing.assert_array_equal(doubled["kernel"], 2 * params["kernel"])
+
+
+def test_the_newest_few_are_kept(checkpoints, tmp_path):
+    for step in (1, 2, 5, 9):
+        checkpoints.save(step, {"kernel": jnp.float32([step])}, {}, {"step": step})
+    checkpoints.wait()
+    kept = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()}
+    assert kept == {"5", "9"}
+    assert checkpoints.latest() == (9, {"step": 9})
+    assert checkpoints.restore(5, abstract({"kernel": jnp.float32([0])}), {})[0]["kernel"] == 5
+
+
+def test_a_step_that_is_saved_already_is_left_as_it_is(checkpoints):
+    checkpoints.save(3, {"kernel": jnp.float32([1.0])}, {}, {"step": 3})
+    checkpoints.save(3, {"kernel": jnp.float32([2.0])}, {}, {"step": 3})
+    checkpoints.wait()
+    assert checkpoints.restore(3, abstract({"kernel": jnp.float32([0])}), {})[0]["kernel"] == 1

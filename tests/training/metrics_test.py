@@ -1,0 +1,54 @@
+import json
+
+import jax.numpy as jnp
+import pytest
+
+from mobilebert_jax.training.metrics import Means, MetricsFile, read_metrics
+
+LINES = [{"step": 0, "heldout": {"masked_lm": 4.0}}, {"step": 5, "loss": [1.0, 2.0]}, {"step": 10, "loss": [0.5, 1.0]}]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run" / "metrics.jsonl"
+
+
+def test_lines_come_back_as_they_were_written(path):
+    metrics = MetricsFile(path, 0)
+    assert read_metrics(path) == []
+    for line in LINES:
+        metrics.write(line)
+    assert read_metrics(path) == LINES
+
+
+@pytest.mark.parametrize("restored, kept", [(0, 1), (4, 1), (5, 2), (9, 2), (10, 3), (99, 3)])
+def test_a_restart_cuts_back_to_the_restored_step(path, restored, kept):
+    metrics = MetricsFile(path, 99)
+    for line in LINES:
+        metrics.write(line)
+    MetricsFile(path, restored).write({"step": restored + 1})
+    assert read_metrics(path) == [*LINES[:kept], {"step": restored + 1}]
+
+
+def test_a_line_that_a_kill_cut_short_is_left_out(path):
+    MetricsFile(path, 0).write(LINES[0])
+    with open(path, "a", encoding="utf-8") as handle:
+        handle.write(json.dumps(LINES[1])[:-4])
+    assert read_metrics(path) == LINES[:1]
+    MetricsFile(path, 5).write(LINES[2])
+    assert read_metrics(path) == [LINES[0], LINES[2]]
+
+
+def test_no_file_holds_no_lines(path):
+    assert read_metrics(path) == []
+
+
+def test_means_are_over_the_steps_since_they_were_last_taken():
+    means = Means()
+    means.add({"loss": jnp.float32(1.0), "layers": jnp.float32([1.0, 3.0]), "healthy": jnp.bool_(True)})
+    means.add({"loss": 2.0, "layers": jnp.float32([2.0, 5.0]), "healthy": jnp.bool_(True)})
+    assert means.steps == 2
+    assert means.take() == {"loss": 1.5, "layers": [1.5, 4.0], "healthy": 1.0}
+    assert means.steps == 0 and means.take() == {}
+    means.add({"loss": 7.0})
+    assert means.take() == {"loss": 7.0}

@@ -1,0 +1,77 @@
+"""Stages and plans as data: what they refuse, the walk they ask for, and which stage a step belongs to."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mobilebert_jax.training.stages import Plan, Stage
+from mobilebert_jax.utils.errors import UserError
+from tests.training.cases import COEFFICIENTS, HEADS, block_stage, whole_stage
+
+FROZEN = {"embedding_rate": 0.0, "head_rate": 0.0}
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"coefficients": {"hiden": 1.0}}, "stage 'bad': no loss term 'hiden'"),
+        ({"steps": 0}, "stage 'bad': steps=0, at least 1 is needed"),
+        ({"block_weights": (1.0,)}, "stage 'bad': 1 weights for 2 blocks"),
+        ({"block_rates": (1.0, -0.1)}, "stage 'bad': a learning-rate multiplier is negative"),
+        ({"head_rate": -1.0}, "stage 'bad': a learning-rate multiplier is negative"),
+        ({"block_rates": (0.0, 0.0), **FROZEN}, "stage 'bad': nothing learns, every learning-rate multiplier is 0"),
+    ],
+)
+def test_a_stage_that_makes_no_sense_is_refused(changes, message):
+    good = {"name": "bad", "steps": 1, "coefficients": {"hidden": 1.0}, "block_rates": (1.0, 0.0)}
+    Stage(**good)
+    with pytest.raises(UserError) as caught:
+        Stage(**good | changes)
+    assert str(caught.value) == message
+
+
+def stage(coefficients=COEFFICIENTS, rates=(0.0, 3.0, 0.0), weights=(0.0, 1.0, 0.0), **settings):
+    return Stage("a stage", 1, coefficients, rates, weights, **FROZEN | settings)
+
+
+@pytest.mark.parametrize(
+    "found, walk",
+    [
+        (block_stage(0), "block"),
+        (block_stage(2), "block"),
+        (block_stage(0, lower=0.3), "block"),
+        (block_stage(2, lower=0.3), "prefix"),
+        (stage(rates=(0.0, 3.0, 3.0)), "pair"),
+        (stage(rates=(0.3, 0.0, 0.0)), "pair"),
+        (stage(rates=(3.0,) * 3, weights=(1.0,) * 3), "pair"),
+        (stage(embedding_rate=1.0), "pair"),
+        (stage(head_rate=1.0), "pair"),
+        (stage(COEFFICIENTS | {"masked_lm": 1.0}), "pair"),
+        (whole_stage(COEFFICIENTS | HEADS), "pair"),
+        (whole_stage(HEADS, weights=()), "alone"),
+        (whole_stage(HEADS), "alone"),
+        (whole_stage(COEFFICIENTS, weights=(0.0,) * 3), "alone"),
+        (whole_stage(dict.fromkeys(COEFFICIENTS, 0.0) | HEADS), "alone"),
+    ],
+)
+def test_each_stage_is_walked_in_the_cheapest_way_to_its_gradients(found, walk):
+    assert found.walk == walk
+
+
+def test_a_stage_knows_what_it_needs():
+    progressive, auxiliary, distillation = block_stage(1), whole_stage(COEFFICIENTS | HEADS), whole_stage(HEADS)
+    assert (progressive.transfers, progressive.uses_heads, progressive.trains_blocks_only) == (True, False, True)
+    assert (auxiliary.transfers, auxiliary.uses_heads, auxiliary.trains_blocks_only) == (True, True, False)
+    assert (distillation.transfers, distillation.uses_heads) == (False, True)
+    assert (progressive.top, auxiliary.top, whole_stage(HEADS, weights=()).top) == (1, 2, 0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_every_step_belongs_to_the_stage_whose_turn_it_is(lengths):
+    plan = Plan(tuple(whole_stage(HEADS, steps=steps) for steps in lengths))
+    owners = [index for index, steps in enumerate(lengths) for _ in range(steps)]
+    assert plan.steps == plan.start(len(lengths)) == len(owners)
+    assert [plan.index_at(step) for step in range(plan.steps)] == owners
+    assert [plan.start(index) for index in range(len(lengths))] == [owners.index(i) for i in range(len(lengths))]
+    assert plan.index_at(plan.steps) == plan.index_at(plan.steps + 7) == len(lengths) - 1
