@@ -40,10 +40,10 @@ def poisoned(params, leaf_name, value, index=0):
     return map_named(lambda name, leaf: leaf.at[index].set(value) if name == leaf_name else leaf, params)
 
 
-def explained(student=None, terms=None, gradients=None, examples=None):
-    student = network(STUDENT, 2) if student is None else student
-    networks = {"teacher": (TEACHER, network(TEACHER, 1)), "student": (STUDENT, student)}
-    return explain(networks, batch() if examples is None else examples, FINE | (terms or {}), lambda: gradients)
+def explained(student=None, terms=FINE, gradients=None, examples=None):
+    """The phrase for a step of teacher and student; without a student no network is looked into."""
+    networks = {"teacher": (TEACHER, network(TEACHER, 1)), "student": (STUDENT, student)} if student else {}
+    return explain(networks, batch() if examples is None else examples, terms, lambda: gradients)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -59,18 +59,19 @@ def test_any_other_parameter_is_named():
 
 def test_an_output_of_the_embeddings_is_named():
     out_of_vocabulary = batch() | {"input_ids": np.full_like(batch()["input_ids"], TEACHER.vocab_size)}
-    assert explained(examples=out_of_vocabulary) == "the output of the embeddings of the teacher is not finite"
+    found = explained(network(STUDENT, 2), examples=out_of_vocabulary)
+    assert found == "the output of the embeddings of the teacher is not finite"
 
 
-@pytest.mark.parametrize("layer", [0, 2])
-def test_the_first_layer_whose_output_overflows_is_named(layer):
-    student = poisoned(network(STUDENT, 2), SCALE, 3e38, index=layer)
-    assert explained(student) == f"the output of layer {layer} of the student is not finite"
+def test_the_first_layer_whose_output_overflows_is_named():
+    student = poisoned(network(STUDENT, 2), SCALE, 3e38, index=1)
+    assert explained(student) == "the output of layer 1 of the student is not finite"
 
 
 def test_a_loss_term_is_named_with_its_layer():
-    assert explained(terms={"hidden": np.array([1.0, 2.0, np.nan])}) == "loss term hidden is not finite in layer 2"
-    assert explained(terms={"masked_lm": np.float32(np.inf)}) == "loss term masked_lm is not finite"
+    layers = np.array([1.0, 2.0, np.nan])
+    assert explained(terms=FINE | {"hidden": layers}) == "loss term hidden is not finite in layer 2"
+    assert explained(terms=FINE | {"masked_lm": np.float32(np.inf)}) == "loss term masked_lm is not finite"
 
 
 def test_a_gradient_is_named_with_its_layer():

@@ -32,6 +32,7 @@ SHALLOW = STUDENT.replace(num_hidden_layers=2)
 DEEP = TEACHER.replace(num_hidden_layers=5)
 # A teacher block without a student's before, between and after those that have one.
 SHALLOW_TRANSFER = Transfer(Pair(DEEP, SHALLOW, (1, 3)), COEFFICIENTS)
+SHALLOW_PROGRAMS = {"block": BlockProgram(SHALLOW_TRANSFER), "prefix": PrefixProgram(SHALLOW_TRANSFER)}
 
 
 def test_joint_transfer_has_the_gradients_of_plain_reverse_mode():
@@ -73,13 +74,13 @@ def test_everything_in_the_student_learns_and_the_teacher_stays_as_it_is():
 
 
 @pytest.mark.parametrize("block", [0, 1])
-@pytest.mark.parametrize("kind", [BlockProgram, PrefixProgram])
+@pytest.mark.parametrize("kind", SHALLOW_PROGRAMS)
 def test_a_shallower_students_stages_imitate_the_mapped_blocks(kind, block):
     stage = block_stage(block, lower=0.3, blocks=2)
-    grads, means = gradients(_shallow(kind), stage, student=SHALLOW, teacher=DEEP)
+    grads, means = gradients(SHALLOW_PROGRAMS[kind], stage, student=SHALLOW, teacher=DEEP)
     plain_grads, plain_means = autodiff(SHALLOW_TRANSFER.pair, stage.block_weights)
     stack = plain_grads["encoder"]["layers"]
-    own = {"layers": stack} if kind is PrefixProgram else jax.tree.map(lambda leaf: leaf[block], stack)
+    own = {"layers": stack} if kind == "prefix" else jax.tree.map(lambda leaf: leaf[block], stack)
     assert_close(grads, own)
     assert_close(means, {name: plain_means[name][block] for name in means})
 
@@ -91,8 +92,3 @@ def test_a_shallower_student_walks_with_the_whole_teacher():
     plain_grads, plain_means = autodiff(SHALLOW_TRANSFER.pair, WEIGHTS[:2], COEFFICIENTS | HEADS)
     assert_close(grads, plain_grads)
     assert_close({name: means[name] for name in plain_means}, plain_means)
-
-
-def _shallow(kind, made={}):  # noqa: B006
-    """One program a kind, so that it is compiled once."""
-    return made.setdefault(kind, kind(SHALLOW_TRANSFER))

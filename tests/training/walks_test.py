@@ -74,11 +74,8 @@ def test_taking_and_putting_a_block_are_indexing(index):
     assert_same_bits(block, cut_block(PARAMS, index))
     changed = jax.jit(put)(STACK, jax.tree.map(jnp.negative, block), index)
     for other in range(3):
-        sign = -1 if other == index else 1
-        assert_same_bits(
-            jax.tree.map(lambda leaf: leaf[other], changed),  # noqa: B023
-            jax.tree.map(lambda leaf: sign * leaf, cut_block(PARAMS, other)),  # noqa: B023
-        )
+        expected = jax.tree.map(jnp.negative, block) if other == index else cut_block(PARAMS, other)
+        assert_same_bits(cut_block({"encoder": {"layers": changed}}, other), expected)
 
 
 def test_layer_statistics_are_of_the_embeddings_and_of_every_block():

@@ -1,0 +1,255 @@
+"""`bench transfer`: what a progressive stage costs, beside what it replaces, and that both do the same.
+
+Four ways to make the same step, timed in turn on the same batch (median of the repeats, so that a drifting machine
+slows all of them alike):
+
+    ours        `BlockProgram`: forward to block l, backward through block l alone, one program for all stages
+    reference   the original's way: both networks whole, backward through everything, gates on loss and update
+    truncated   both networks cut at block l, lower blocks stopped: one program a stage, as TF2 Model Garden has it
+    soft        `PrefixProgram`: blocks 0..l learn
+"""
+
+import dataclasses
+import resource
+import statistics
+import sys
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from mobilebert_jax.bench.truncated import TruncatedProgram
+from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.heads import build_model
+from mobilebert_jax.models.initialise import init_params
+from mobilebert_jax.optim.optimizer import OptimizerConfig
+from mobilebert_jax.recipes.defaults import default_config
+from mobilebert_jax.recipes.plans import transfer_plan
+from mobilebert_jax.recipes.settings import learning_rate, model_config, optimizer_config, transfer_pair
+from mobilebert_jax.training.joint import PairProgram
+from mobilebert_jax.training.program import LearningRate, Program, TrainState, control_at, init_state, make_step
+from mobilebert_jax.training.stages import Plan
+from mobilebert_jax.training.transfer import BlockProgram, PrefixProgram, Transfer
+from mobilebert_jax.training.walks import take
+from mobilebert_jax.utils.types import Batch, Params
+
+SOFT_RATE = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What all ways have in common."""
+
+    teacher: Params
+    student: Params
+    batch: Batch
+    optimizer: OptimizerConfig
+    rate: LearningRate
+
+
+@dataclasses.dataclass
+class Way:
+    """One way to make a stage's step."""
+
+    program: Program
+    plan: Plan
+    step: Any
+    compiled_gradients: Any = None
+
+    def run(self, setting: Setting, state: TrainState, rest: Params, block: int) -> tuple[TrainState, dict, float]:
+        """One step and its seconds."""
+        control = control_at(self.plan, block)
+        started = time.perf_counter()
+        state, metrics = self.step(state, rest, setting.teacher, setting.batch, control)
+        jax.block_until_ready(state)
+        return state, metrics, time.perf_counter() - started
+
+    def start(self, setting: Setting, block: int) -> tuple[TrainState, Params]:
+        """The state in the middle of a stage, where the learning rate is not 0."""
+        trained, rest = self.program.cut(setting.student, block)
+        trained = jax.tree.map(jnp.copy, trained)
+        middle = self.plan.start(block) + self.plan.stages[block].steps // 2
+        return init_state(trained, setting.optimizer, middle), rest
+
+
+def bench_transfer(config: ConfigDict | None, batch_size: int, sequence_length: int, repeats: int) -> dict[str, Any]:
+    """Every stage in every way; seconds are medians of `repeats` interleaved steps after a warm-up.
+
+    `config` None means the paper's models in float32. Relative errors compare ours with the reference: the loss terms,
+    the active block's gradients, and the student's parameters after one step (norm of the difference over the norm,
+    the worst leaf).
+    """
+    config = _paper_config() if config is None else config
+    setting, transfer = _setting(config, batch_size, sequence_length)
+    ours, reference, soft = _ways(config, transfer, setting)
+    stages = []
+    for block in tqdm(range(transfer.pair.student.num_hidden_layers), unit="stage", disable=None):
+        truncated = _way(TruncatedProgram(transfer, block=block), ours.plan, setting)
+        ways = {"ours": ours, "reference": reference, "truncated": truncated, "soft": soft}
+        row = {"stage": block, **_seconds(ways, setting, block, repeats)}
+        row |= _errors(ours, reference, setting, block)
+        stages.append(row)
+    return {
+        "device": jax.devices()[0].device_kind,
+        "batch": [batch_size, sequence_length],
+        "repeats": repeats,
+        "stages": stages,
+        "sums": {name: sum(row[name] for row in stages) for name in ("ours", "reference", "truncated", "soft")},
+        "compilations": {"ours": ours.step._cache_size(), "soft": soft.step._cache_size()},
+        "memory": {
+            name: _memory(way, setting) for name, way in (("ours", ours), ("reference", reference), ("soft", soft))
+        },
+        "peak_process_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def _paper_config() -> ConfigDict:
+    config = default_config()
+    for which in ("teacher", "student"):
+        config.model[which].dtype = "float32"
+    return config
+
+
+def _setting(config: ConfigDict, batch_size: int, sequence_length: int) -> tuple[Setting, Transfer]:
+    """Random weights and tokens: time and equality do not depend on what they say."""
+    vocab_size = config.data.vocab_size
+    teacher, student = (model_config(config, which, vocab_size) for which in ("teacher", "student"))
+    pair = transfer_pair(config, teacher, student)
+    plan = transfer_plan(config, student.num_hidden_layers)
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(sequence_length // 2, sequence_length + 1, batch_size)
+    mask = (np.arange(sequence_length) < lengths[:, None]).astype(np.int32)
+    ids = rng.integers(5, vocab_size, (batch_size, sequence_length)).astype(np.int32) * mask
+    batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(mask)}
+    setting = Setting(
+        teacher=_parameters(teacher, 0),
+        student=_parameters(student, 1),
+        batch=jax.tree.map(jnp.asarray, batch),
+        optimizer=optimizer_config(config.transfer),
+        rate=learning_rate(config.transfer, plan.steps),
+    )
+    return setting, Transfer(pair, plan.stages[0].coefficients)
+
+
+def _parameters(cfg: ModelConfig, seed: int) -> Params:
+    return init_params(build_model(cfg, "pretraining"), seed)
+
+
+def _ways(config: ConfigDict, transfer: Transfer, setting: Setting) -> tuple[Way, Way, Way]:
+    """Ours, the reference, and soft stages."""
+    blocks = transfer.pair.student.num_hidden_layers
+    hard = transfer_plan(config, blocks)
+    soft_config = ConfigDict(config.to_dict())
+    soft_config.transfer.lower_rate = SOFT_RATE
+    full = PairProgram(transfer, transfer.coefficients, blocks_only=True)
+    return (
+        _way(BlockProgram(transfer), hard, setting),
+        _way(full, hard, setting),
+        _way(PrefixProgram(transfer), transfer_plan(soft_config, blocks), setting),
+    )
+
+
+def _way(program: Program, plan: Plan, setting: Setting) -> Way:
+    return Way(program, plan, make_step(program, setting.optimizer, setting.rate, accumulation=1, seed=0))
+
+
+def _seconds(ways: dict[str, Way], setting: Setting, block: int, repeats: int) -> dict[str, float]:
+    """Median seconds a step of each way; the first round compiles and does not count."""
+    states = {name: way.start(setting, block) for name, way in ways.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats + 1):
+        for name, way in ways.items():
+            state, rest = states[name]
+            state, _, elapsed = way.run(setting, state, rest, block)
+            states[name] = state, rest
+            seconds[name].append(elapsed)
+    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
+
+
+def _errors(ours: Way, reference: Way, setting: Setting, block: int) -> dict[str, float]:
+    """Relative differences of losses, active gradients and updated parameters, ours against the reference."""
+    results = []
+    for way in (ours, reference):
+        state, rest = way.start(setting, block)
+        gradients = _gradients(way, setting, state, rest, block)
+        state, metrics, _ = way.run(setting, state, rest, block)
+        student = way.program.join(state.trained, rest, block)
+        results.append((metrics, gradients, student))
+    (metrics, gradients, student), (full_metrics, full_gradients, full_student) = results
+    full_gradients = jax.tree.map(lambda leaf: leaf[block], full_gradients["encoder"]["layers"])
+    terms = ours.program.transfer.coefficients
+    loss, full_loss = (
+        sum(terms[name] * np.asarray(values[name], np.float64).reshape(-1)[index] for name in terms)
+        for values, index in ((metrics, 0), (full_metrics, block))
+    )
+    return {
+        "loss_error": float(abs(loss - full_loss) / abs(full_loss)),
+        "gradient_error": relative_error(gradients, full_gradients),
+        "parameter_error": relative_error(
+            *(take(tree["encoder"]["layers"], block) for tree in (student, full_student))
+        ),
+    }
+
+
+def _gradients(way: Way, setting: Setting, state: TrainState, rest: Params, block: int) -> Params:
+    """The gradients that the way's step would use."""
+    if way.compiled_gradients is None:
+        program, key = way.program, jax.random.key(0)
+
+        def gradients(trained, rest, teacher, batch, control):
+            return program.gradients(trained, rest, teacher, batch, program.counts(batch), control, key)[0]
+
+        way.compiled_gradients = jax.jit(gradients)
+    return way.compiled_gradients(state.trained, rest, setting.teacher, setting.batch, control_at(way.plan, block))
+
+
+def relative_error(tree: Params, expected: Params) -> float:
+    """Norm of the difference over the norm of what is expected, over the whole tree.
+
+    Not leaf by leaf: the gradient of a key's bias is 0 (a softmax does not see it), and its rounding is all there is.
+    """
+    difference = optax.tree.norm(jax.tree.map(jnp.subtract, tree, expected))
+    return float(difference / optax.tree.norm(expected))
+
+
+def _memory(way: Way, setting: Setting) -> dict[str, int]:
+    """Bytes of temporaries as compiled, and of the optimizer's slots."""
+    block = len(way.plan.stages) - 1
+    state, rest = way.start(setting, block)
+    compiled = way.step.lower(state, rest, setting.teacher, setting.batch, control_at(way.plan, block)).compile()
+    return {
+        "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
+        "slot_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state.opt_state)),
+    }
+
+
+def print_table(report: dict[str, Any]) -> None:
+    """The report for people, on stdout."""
+    print(f"{report['device']}, batch {report['batch']}, medians of {report['repeats']} interleaved steps, seconds")
+    print("stage     ours  reference  truncated     soft   ref/ours   loss err  grad err  param err")
+    for row in report["stages"]:
+        _print_row(
+            str(row["stage"]),
+            row,
+            f"{row['loss_error']:10.1e}{row['gradient_error']:10.1e}{row['parameter_error']:11.1e}",
+        )
+    _print_row("sum", report["sums"], "")
+    print(f"compilations for all stages: ours {report['compilations']['ours']}, soft {report['compilations']['soft']}")
+    for name, sizes in report["memory"].items():
+        temporary, slots = (sizes[kind] / 2**20 for kind in ("temporary_bytes", "slot_bytes"))
+        print(f"{name:>10}: temporaries {temporary:8.1f} MiB, optimizer slots {slots:8.1f} MiB")
+    print(f"peak memory of this process: {report['peak_process_bytes'] / 2**30:.2f} GiB")
+    sys.stdout.flush()
+
+
+def _print_row(name: str, seconds: dict[str, float], errors: str) -> None:
+    ratio = seconds["reference"] / seconds["ours"]
+    values = "".join(
+        f"{seconds[way]:{width}.3f}" for way, width in (("ours", 9), ("reference", 11), ("truncated", 11), ("soft", 9))
+    )
+    print(f"{name:>5}{values}{ratio:11.2f} {errors}")
