@@ -10,16 +10,18 @@ SIZES = {
     "num_hidden_layers": 4,
     "hidden_size": 128,
     "embedding_size": 64,
-    "max_position_embeddings": 192,
+    "max_position_embeddings": 160,
     "zero_pad_embeddings": True,
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
     "initializer_range": 0.05,
+    "scan_unroll": 4,
 }
+STEPS = {"teacher": 600, "transfer": 480, "distill": 400, "finetune": 800}
 
 
 def get_config():
-    """The demo: a teacher of 4 blocks, a student of 4."""
+    """The demo: a teacher and a student of 4 blocks, 4,096 word pieces, sentence pairs of 64 tokens."""
     config = default_config()
     config.model.teacher = model_fields(
         ModelConfig.ib_bert_large(intra_bottleneck_size=192, intermediate_size=512, **SIZES)
@@ -28,14 +30,15 @@ def get_config():
         ModelConfig.mobilebert(intra_bottleneck_size=64, intermediate_size=128, num_feedforward_networks=2, **SIZES)
     )
     config.data.update({"corpus": "builtin:python-docs", "vocab_size": 4096, "heldout_fraction": 0.08})
-    for name, steps, batch_size in (("teacher", 1500, 32), ("transfer", 600, 32), ("distill", 500, 32)):
-        phase = config[name]
-        phase.update({"steps": steps, "batch_size": batch_size, "sequence_length": 64, "max_predictions": 10})
-        phase.optimizer.update({"learning_rate": 5e-3, "warmup_steps": steps // 10, "bias_correction": True})
-    config.transfer.optimizer.update({"warmup_steps": 0, "learning_rate": 2e-3})
-    config.finetune.update({"questions": "builtin:python-docs-qa", "steps": 800, "batch_size": 16})
-    config.finetune.update({"sequence_length": 160, "doc_stride": 64, "max_query_length": 32})
-    config.finetune.optimizer.update({"learning_rate": 1e-3, "warmup_steps": 80, "bias_correction": True})
-    for name in ("teacher", "transfer", "distill", "finetune"):
-        config[name].update({"log_every": 20, "evaluate_every": 250, "evaluate_batches": 8, "save_every": 250})
+    for name in ("teacher", "transfer", "distill"):
+        config[name].update({"batch_size": 32, "sequence_length": 64, "max_predictions": 10})
+        config[name].optimizer.update({"learning_rate": 5e-3, "bias_correction": True})
+    config.transfer.optimizer.learning_rate = 2e-3
+    config.finetune.update({"questions": "builtin:python-docs-qa", "batch_size": 16, "sequence_length": 144})
+    config.finetune.update({"doc_stride": 64, "max_query_length": 32})
+    config.finetune.optimizer.update({"learning_rate": 2e-3, "bias_correction": True})
+    for name, steps in STEPS.items():
+        config[name].update({"steps": steps, "log_every": 20, "evaluate_batches": 8})
+        config[name].update({"evaluate_every": 200, "save_every": 200})
+        config[name].optimizer.warmup_steps = 0 if name == "transfer" else steps // 10
     return config

@@ -18,12 +18,10 @@ from mobilebert_jax.recipes.plans import alone_plan
 from mobilebert_jax.recipes.questions import answer_all, baselines, check_questions, load_questions, model_scores
 from mobilebert_jax.recipes.settings import (
     at_run_time,
-    cadence,
     check_length,
     check_phase,
-    learning_rate,
-    optimizer_config,
     phase_seed,
+    phase_settings,
 )
 from mobilebert_jax.recipes.workdir import claim, file_input
 from mobilebert_jax.tasks.squad_data import Question
@@ -130,17 +128,12 @@ def finetune_phase(
     )
     plan = alone_plan("questions", settings.steps, cfg.num_hidden_layers, {"span": 1.0})
     return Phase(
-        name="finetune",
+        **phase_settings(config, "finetune", plan.steps),
         plan=plan,
         programs=(AloneProgram(model, {"span": 1.0}),),
-        optimizer=optimizer_config(settings),
-        learning_rate=learning_rate(settings, plan.steps),
-        cadence=cadence(settings),
         batches=batch_stream(lambda step: features.batch(step, seed, settings.batch_size)),
         init=lambda: with_encoder(init_params(model, seed), encoder),
         networks={"student": (cfg, None)},
-        accumulation=settings.accumulation,
-        seed=seed,
     )
 
 

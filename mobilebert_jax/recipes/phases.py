@@ -12,11 +12,9 @@ from mobilebert_jax.recipes.data import PreparedData, batch_stream, pretraining_
 from mobilebert_jax.recipes.heldout import pretraining_evaluation, transfer_evaluation
 from mobilebert_jax.recipes.plans import alone_plan, distill_coefficients, distill_plan, transfer_plan
 from mobilebert_jax.recipes.settings import (
-    cadence,
-    learning_rate,
     model_config,
-    optimizer_config,
     phase_seed,
+    phase_settings,
     transfer_pair,
 )
 from mobilebert_jax.training.alone import AloneProgram
@@ -47,18 +45,13 @@ def teacher_phase(config: ConfigDict, data: PreparedData) -> Phase:
     program = AloneProgram(model, coefficients)
     train, heldout = _examples(config, "teacher", data)
     return Phase(
-        name="teacher",
+        **phase_settings(config, "teacher", plan.steps),
         plan=plan,
         programs=(program,),
-        optimizer=optimizer_config(settings),
-        learning_rate=learning_rate(settings, plan.steps),
-        cadence=cadence(settings),
         batches=batch_stream(train.batch),
         init=lambda: init_params(model, phase_seed(config, "teacher")),
         networks={"teacher": (cfg, None)},
         evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches),
-        accumulation=settings.accumulation,
-        seed=phase_seed(config, "teacher"),
     )
 
 
@@ -70,20 +63,15 @@ def transfer_phase(config: ConfigDict, data: PreparedData, teacher: Teacher) -> 
     transfer = Transfer(pair, plan.stages[0].coefficients)
     train, heldout = _examples(config, "transfer", data)
     return Phase(
-        name="transfer",
+        **phase_settings(config, "transfer", plan.steps, clip_frozen=settings.tf1_compat),
         plan=plan,
         programs=transfer_programs(plan, transfer),
-        optimizer=optimizer_config(settings, clip_frozen=settings.tf1_compat),
-        learning_rate=learning_rate(settings, plan.steps),
-        cadence=cadence(settings),
         batches=batch_stream(train.batch),
         init=lambda: initial_student(config, cfg, teacher),
         networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
         teacher=teacher.params,
         evaluate=transfer_evaluation(transfer, teacher.params, heldout.batch, settings.evaluate_batches),
         meta={"teacher": teacher.source},
-        accumulation=settings.accumulation,
-        seed=phase_seed(config, "transfer"),
     )
 
 
@@ -117,20 +105,15 @@ def distill_phase(config: ConfigDict, data: PreparedData, teacher: Teacher, stud
         program = AloneProgram(model, distill_coefficients(config), teacher_model, dropout=alone)
     train, heldout = _examples(config, "distill", data)
     return Phase(
-        name="distill",
+        **phase_settings(config, "distill", plan.steps),
         plan=plan,
         programs=(program,),
-        optimizer=optimizer_config(settings),
-        learning_rate=learning_rate(settings, plan.steps),
-        cadence=cadence(settings),
         batches=batch_stream(train.batch),
         init=lambda: student,
         networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
         teacher=teacher.params,
         evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches),
         meta={"teacher": teacher.source},
-        accumulation=settings.accumulation,
-        seed=phase_seed(config, "distill"),
     )
 
 

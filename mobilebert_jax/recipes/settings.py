@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -62,6 +63,19 @@ def learning_rate(phase: ConfigDict, total_steps: int) -> LearningRate:
     """The phase's schedule over its steps."""
     optimizer = phase.optimizer
     return LearningRate(optimizer.learning_rate, optimizer.warmup_steps, total_steps, optimizer.end_ratio)
+
+
+def phase_settings(config: ConfigDict, name: str, steps: int, clip_frozen: bool = False) -> dict[str, Any]:
+    """The fields of `Phase` that come from the config in the same way in every phase."""
+    phase = config[name]
+    return {
+        "name": name,
+        "optimizer": optimizer_config(phase, clip_frozen),
+        "learning_rate": learning_rate(phase, steps),
+        "cadence": cadence(phase),
+        "accumulation": phase.accumulation,
+        "seed": phase_seed(config, name),
+    }
 
 
 def transfer_pair(config: ConfigDict, teacher: ModelConfig, student: ModelConfig) -> Pair:
