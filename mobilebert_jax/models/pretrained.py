@@ -46,7 +46,7 @@ def save_pretrained(path: str | Path, model: nn.Module, params: Params, tokenize
 
     `tokenizer` is anything with `save(folder)`. What transformers cannot express has the same layout and loads back
     here: the teacher's queries and keys, `zero_pad_embeddings`, and the `layer_norm_eps` of two norms that it builds
-    with 1e-5 whatever the config says. `cfg.dtype`, `cfg.remat` and `cfg.scan_unroll` belong to a run and are not stored.
+    with 1e-5 whatever the config says. `dtype`, `remat` and `scan_unroll` belong to a run and are not stored.
 
     Raises:
         UserError: `params` are not this model's, or `path` is something other than a model folder.
