@@ -32,8 +32,9 @@ def get_config():
     config.data.update({"corpus": "builtin:python-docs", "vocab_size": 4096, "heldout_fraction": 0.08})
     for name in ("teacher", "transfer", "distill"):
         config[name].update({"batch_size": 32, "sequence_length": 64, "max_predictions": 10})
-        config[name].optimizer.update({"learning_rate": 5e-3, "bias_correction": True})
-    config.transfer.optimizer.learning_rate = 2e-3
+        # A few hundred small batches: AdamW gets further than LAMB, which is made for large ones.
+        config[name].optimizer.update({"name": "adamw", "learning_rate": 2e-3, "bias_correction": True})
+    config.transfer.optimizer.name = "lamb"
     config.finetune.update({"questions": "builtin:python-docs-qa", "batch_size": 16, "sequence_length": 144})
     config.finetune.update({"doc_stride": 64, "max_query_length": 32})
     config.finetune.optimizer.update({"learning_rate": 2e-3, "bias_correction": True})
