@@ -80,9 +80,8 @@ class Way:
 def bench_transfer(config: ConfigDict | None, batch_size: int, sequence_length: int, repeats: int) -> dict[str, Any]:
     """Every stage in every way; seconds are medians of `repeats` interleaved steps after a warm-up.
 
-    `config` None means the paper's models in float32. Relative errors compare ours with the reference: the loss terms,
-    the active block's gradients, and the student's parameters after one step (norm of the difference over the norm,
-    the worst leaf).
+    `config` None means the paper's models in float32. Relative errors compare ours with the reference: the loss, the
+    active block's gradients, and that block's parameters after one step.
     """
     config = _paper_config() if config is None else config
     setting, transfer = _setting(config, batch_size, sequence_length)

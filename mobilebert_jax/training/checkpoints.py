@@ -3,7 +3,6 @@
 The only file that knows Orbax, whose interface moves; what is used here is common to 0.11.36 and 0.12.
 """
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ class Checkpoints:
         self._manager.close()
 
 
-@functools.partial(jax.jit)
+@jax.jit
 def _copied(tree: Any) -> Any:
     """The tree in fresh buffers: on CPU the writer would otherwise read memory that the next step reuses."""
     return jax.tree.map(jnp.copy, tree)

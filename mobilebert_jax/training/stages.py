@@ -71,7 +71,7 @@ class Stage:
         """
         if not self.transfers:
             return "alone"
-        blocks_only = not self.uses_heads and not self.embedding_rate and not self.head_rate
+        blocks_only = self.trains_blocks_only and not self.uses_heads
         single_loss = sum(weight != 0 for weight in self.block_weights) == 1
         if blocks_only and single_loss and self.block_rates[self.top] and not any(self.block_rates[self.top + 1 :]):
             return "prefix" if any(self.block_rates[: self.top]) else "block"

@@ -53,7 +53,8 @@ def test_too_long_sequences_are_refused():
 def test_the_longest_sequence_is_accepted():
     ids = jnp.zeros((1, CFG.max_position_embeddings), jnp.int32)
     model = MobileBert(CFG)
-    jax.eval_shape(lambda: model.apply({"params": random_params(model)}, ids))
+    out = jax.eval_shape(lambda: model.apply({"params": random_params(model)}, ids))
+    assert out.last_hidden_state.shape == (1, CFG.max_position_embeddings, CFG.hidden_size)
 
 
 def test_a_missing_mask_is_all_ones_and_missing_types_are_zeros():
