@@ -10,24 +10,30 @@ SIZES = {
     "num_hidden_layers": 4,
     "hidden_size": 128,
     "embedding_size": 64,
-    "max_position_embeddings": 160,
+    "max_position_embeddings": 128,
     "zero_pad_embeddings": True,
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
-    "initializer_range": 0.05,
     "scan_unroll": 4,
 }
-STEPS = {"teacher": 600, "transfer": 480, "distill": 400, "finetune": 800}
+STEPS = {"teacher": 600, "transfer": 480, "distill": 400, "finetune": 1200}
 
 
 def get_config():
     """The demo: a teacher and a student of 4 blocks, 4,096 word pieces, sentence pairs of 64 tokens."""
     config = default_config()
     config.model.teacher = model_fields(
-        ModelConfig.ib_bert_large(intra_bottleneck_size=192, intermediate_size=512, **SIZES)
+        ModelConfig.ib_bert_large(intra_bottleneck_size=192, intermediate_size=512, initializer_range=0.05, **SIZES)
     )
+    # Narrow layers without norms need larger weights to keep the scale of what passes through them.
     config.model.student = model_fields(
-        ModelConfig.mobilebert(intra_bottleneck_size=64, intermediate_size=128, num_feedforward_networks=2, **SIZES)
+        ModelConfig.mobilebert(
+            intra_bottleneck_size=64,
+            intermediate_size=128,
+            num_feedforward_networks=2,
+            initializer_range=0.1,
+            **SIZES,
+        )
     )
     config.data.update({"corpus": "builtin:python-docs", "vocab_size": 4096, "heldout_fraction": 0.08})
     for name in ("teacher", "transfer", "distill"):
@@ -35,8 +41,9 @@ def get_config():
         # A few hundred small batches: AdamW gets further than LAMB, which is made for large ones.
         config[name].optimizer.update({"name": "adamw", "learning_rate": 2e-3, "bias_correction": True})
     config.transfer.optimizer.name = "lamb"
-    config.finetune.update({"questions": "builtin:python-docs-qa", "batch_size": 16, "sequence_length": 144})
-    config.finetune.update({"doc_stride": 64, "max_query_length": 32})
+    config.transfer.copy = ("embeddings", "norm", "heads")
+    config.finetune.update({"questions": "builtin:python-docs-qa", "batch_size": 32, "sequence_length": 96})
+    config.finetune.update({"doc_stride": 48, "max_query_length": 32})
     config.finetune.optimizer.update({"learning_rate": 2e-3, "bias_correction": True})
     for name, steps in STEPS.items():
         config[name].update({"steps": steps, "log_every": 20, "evaluate_batches": 8})

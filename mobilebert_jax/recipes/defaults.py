@@ -96,7 +96,9 @@ def _transfer_settings() -> dict:
         "lower_rate": 0.0,  # of the blocks below it: 0 is hard freezing, 0.3 the original's soft one
         "background": True,  # the warm-up that restarts with every stage
         "layer_map": (),  # teacher block of each student block; empty: equal shares
-        "copy": ("embeddings", "heads"),  # what the student takes over from the teacher at the start
+        # What the student takes over from the teacher at the start; add "norm" to fit its first NoNorm to the
+        # teacher's LayerNorm, which the original leaves at one: short runs need it.
+        "copy": ("embeddings", "heads"),
         "tf1_compat": False,  # count padding, compare statistics with all layers, clip over frozen parameters too
         "optimizer": {"end_ratio": 1.0, "warmup_steps": 0},
     }

@@ -1,8 +1,5 @@
 """The three pretraining phases: teacher, transfer, distill."""
 
-import dataclasses
-
-import jax
 from ml_collections import ConfigDict
 
 from mobilebert_jax.models.config import ModelConfig
@@ -17,6 +14,7 @@ from mobilebert_jax.recipes.settings import (
     phase_settings,
     transfer_pair,
 )
+from mobilebert_jax.recipes.student import Teacher, initial_student
 from mobilebert_jax.training.alone import AloneProgram
 from mobilebert_jax.training.joint import PairProgram
 from mobilebert_jax.training.loop import Phase
@@ -24,15 +22,6 @@ from mobilebert_jax.training.program import Program
 from mobilebert_jax.training.stages import Plan, Stage
 from mobilebert_jax.training.transfer import BlockProgram, PrefixProgram, Transfer
 from mobilebert_jax.utils.types import Params
-
-
-@dataclasses.dataclass(frozen=True)
-class Teacher:
-    """A finished teacher and where it came from."""
-
-    cfg: ModelConfig
-    params: Params
-    source: dict[str, str]  # path and fingerprint, recorded in the student's checkpoints
 
 
 def teacher_phase(config: ConfigDict, data: PreparedData) -> Phase:
@@ -67,7 +56,7 @@ def transfer_phase(config: ConfigDict, data: PreparedData, teacher: Teacher) -> 
         plan=plan,
         programs=transfer_programs(plan, transfer),
         batches=batch_stream(train.batch),
-        init=lambda: initial_student(config, cfg, teacher),
+        init=lambda: initial_student(config, cfg, teacher, train.batch(0)),
         networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
         teacher=teacher.params,
         evaluate=transfer_evaluation(transfer, teacher.params, heldout.batch, settings.evaluate_batches),
@@ -115,30 +104,6 @@ def distill_phase(config: ConfigDict, data: PreparedData, teacher: Teacher, stud
         evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches),
         meta={"teacher": teacher.source},
     )
-
-
-def initial_student(config: ConfigDict, cfg: ModelConfig, teacher: Teacher) -> Params:
-    """Fresh blocks; embeddings and heads from the teacher where the config says so and the shapes agree.
-
-    A norm is taken over only between norms of one kind, and the pooler never (google-research `run_pretraining.py`).
-    """
-    params = init_params(build_model(cfg, "pretraining"), phase_seed(config, "transfer"))
-    copy = config.transfer.copy
-    if "embeddings" in copy:
-        same_norm = cfg.normalization_type == teacher.cfg.normalization_type
-        own, given = params["encoder"]["embeddings"], teacher.params["encoder"]["embeddings"]
-        taken = {name: value for name, value in given.items() if name != "norm" or same_norm}
-        params["encoder"]["embeddings"] = {name: _taken(own[name], taken.get(name)) for name in own}
-    if "heads" in copy:
-        for head in ("masked_lm", "next_sentence"):
-            params[head] = _taken(params[head], teacher.params[head])
-    return params
-
-
-def _taken(own: Params, given: Params | None) -> Params:
-    """A copy of `given` if it fits in place of `own`, else `own`."""
-    shapes = [jax.tree.map(lambda leaf: leaf.shape, tree) for tree in (own, given)]
-    return jax.tree.map(lambda leaf: leaf.copy(), given) if given is not None and shapes[0] == shapes[1] else own
 
 
 def _examples(config: ConfigDict, phase: str, data: PreparedData):

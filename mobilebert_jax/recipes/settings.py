@@ -17,7 +17,7 @@ from mobilebert_jax.utils.errors import UserError
 
 PHASES = ("teacher", "transfer", "distill", "finetune")
 STRATEGIES = ("progressive", "joint", "auxiliary", "none")
-COPIES = ("embeddings", "heads")
+COPIES = ("embeddings", "norm", "heads")
 SCHEDULE = ("learning_rate", "warmup_steps", "end_ratio")
 AT_LEAST_ONE = (
     "steps batch_size accumulation sequence_length keep_checkpoints evaluate_batches "
@@ -117,7 +117,7 @@ def check_transfer(config: ConfigDict) -> None:
         raise UserError(f"transfer.strategy={settings.strategy!r}: must be one of {', '.join(STRATEGIES)}")
     for part in settings.copy:
         if part not in COPIES:
-            raise UserError(f"transfer.copy: {part!r} cannot be copied, only {' and '.join(COPIES)}")
+            raise UserError(f"transfer.copy: {part!r} cannot be copied, only {', '.join(COPIES)}")
     if settings.strategy != "none" and not any(settings[term] for term in TRANSFER_TERMS):
         raise UserError(f"transfer.{', transfer.'.join(TRANSFER_TERMS)} are all 0: one at least must count")
     if settings.block_rate <= 0 or settings.lower_rate < 0:

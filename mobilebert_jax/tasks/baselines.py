@@ -18,9 +18,9 @@ def baseline_scores(questions: Sequence[Question], seed: int = 0) -> dict[str, d
 def baseline_predictions(questions: Sequence[Question], seed: int = 0) -> dict[str, dict[str, str]]:
     """Texts by question id of three baselines.
 
-    `no_answer` is silent; `first_sentence` gives the passage's first; `random_entry` takes one of the passage's lines,
-    written "name: summary.", and gives just the summary, as the answers of such passages are. A passage of one line has
-    its sentences for entries.
+    `no_answer` is silent; `first_sentence` gives the passage's first; `random_entry` takes one of the passage's lines
+    without its full stop, as the answers of entry passages are. Lines of a single word are headings, and no baseline
+    gives them where there is anything else. A passage of one line has its sentences for entries.
     """
     entries = {question.passage: _entries(question.passage) for question in questions}
     counts = [len(entries[question.passage]) for question in questions]
@@ -35,18 +35,18 @@ def baseline_predictions(questions: Sequence[Question], seed: int = 0) -> dict[s
 
 
 def _first_sentence(passage: str) -> str:
-    lines = passage.split("\n")
-    return next((sentences[0] for sentences in map(split_sentences, lines) if sentences), "")
+    return next((sentences[0] for sentences in map(split_sentences, _lines(passage)) if sentences), "")
 
 
 def _entries(passage: str) -> list[str]:
     """What a random entry may be; never empty."""
-    lines = [line.strip() for line in passage.split("\n") if line.strip()]
+    lines = _lines(passage)
     if len(lines) > 1:
-        return [_summary(line) for line in lines]
+        return [line.rstrip(".") for line in lines]
     return split_sentences(passage) or [""]
 
 
-def _summary(line: str) -> str:
-    name, colon, summary = line.partition(": ")
-    return (summary if colon else name).rstrip(".")
+def _lines(passage: str) -> list[str]:
+    """The lines that say something: those of several words, or all of them where there are no such."""
+    lines = [line.strip() for line in passage.split("\n") if line.strip()]
+    return [line for line in lines if len(line.split()) > 1] or lines

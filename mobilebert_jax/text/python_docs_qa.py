@@ -15,19 +15,21 @@ from mobilebert_jax.utils.errors import UserError
 
 BUILTIN = "builtin:python-docs-qa"
 
-# A passage and its question fit 128 to 160 word pieces of a small vocabulary.
+# A passage and its question fit 96 word pieces of a small vocabulary.
 ENTRIES = (3, 4, 5)
-PASSAGE_CHARACTERS = 360
+PASSAGE_CHARACTERS = 240
 NAME_CHARACTERS = 40
-SUMMARY_WORDS = range(3, 21)
+SUMMARY_WORDS = range(3, 13)
 
 HELDOUT_FRACTION = 0.17
 """Of the top-level packages of the standard library."""
-ROUNDS = {"train": 5, "heldout": 2}
+ROUNDS = {"train": 12, "heldout": 2}
 """How often each module's entries are grouped anew."""
 QUESTIONS = 2
 """Questions a passage."""
 NO_ANSWER_PROBABILITY = 0.25
+QUALIFIED_PROBABILITY = 0.5
+"""How often a question says `json.loads`, where the passage, like the page of a module, says `loads`."""
 
 PHRASINGS = {
     "class": (
@@ -53,16 +55,22 @@ PHRASINGS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """What a passage says about one class, function or method."""
+    """What a passage says about one class, function or method; `name` is the one inside the module."""
 
+    module: str
     name: str
     kind: str
     summary: str
 
     @property
-    def line(self) -> str:
-        """'json.loads: Deserialize a document.'"""
-        return f"{self.name}: {self.summary}."
+    def heading(self) -> str:
+        """The name on a line of its own: 'loads' and a line feed."""
+        return f"{self.name}\n"
+
+    @property
+    def text(self) -> str:
+        """Two lines: 'loads', 'Deserialize a document.'"""
+        return f"{self.heading}{self.summary}."
 
 
 def open_questions(spec: str) -> dict[str, dict[str, Any]]:
@@ -81,9 +89,9 @@ def open_questions(spec: str) -> dict[str, dict[str, Any]]:
 def build_questions(seed: int = 0) -> dict[str, dict[str, Any]]:
     """`{"train": squad, "heldout": squad}`, SQuAD 2.0, made from the standard library's docstrings.
 
-    A passage has the entries of 3 to 5 functions, classes or methods of one module, a line each; a question names one
-    of them and its answer is the summary, without the full stop; a quarter of the questions name another of that module
-    and have no answer. A top-level package is wholly in one part, whatever the seed. Raises UserError when this Python
+    A passage has the entries of 3 to 5 functions, classes or methods of one module, each a name on a line and a summary
+    on the next; a question names one of them, with the module or without, and its answer is the summary, without the
+    full stop; a quarter of the questions name another of that module and have no answer. A top-level package is wholly in one part, whatever the seed. Raises UserError when this Python
     carries no sources.
     """
     articles: dict[str, list[dict[str, Any]]] = {"train": [], "heldout": []}
@@ -99,20 +107,22 @@ def build_questions(seed: int = 0) -> dict[str, dict[str, Any]]:
 
 @functools.cache
 def module_entries() -> dict[str, tuple[Entry, ...]]:
-    """Public names by module, with summaries of 3 to 20 words that stand nowhere else in the module."""
+    """Public names by module, with summaries of 3 to 12 words that stand nowhere else in the module."""
     found = defaultdict(list)
     for docstring in library_docstrings():
-        name = f"{docstring.module}.{docstring.name}"
-        if docstring.kind == "module" or len(name) > NAME_CHARACTERS or any(p.startswith("_") for p in name.split(".")):
+        module, name = docstring.module, docstring.name
+        qualified = f"{module}.{name}"
+        private = any(part.startswith("_") for part in qualified.split("."))
+        if docstring.kind == "module" or len(qualified) > NAME_CHARACTERS or private:
             continue
         if summary := _summary(docstring.text):
-            found[docstring.module].append(Entry(name, docstring.kind, summary))
+            found[module].append(Entry(module, name, docstring.kind, summary))
     return {module: _unambiguous(entries) for module, entries in found.items()}
 
 
 def _unambiguous(entries: list[Entry]) -> tuple[Entry, ...]:
     names = Counter(entry.name for entry in entries)
-    text = "\n".join(entry.line for entry in entries).lower()
+    text = "\n".join(entry.text for entry in entries).lower()
     return tuple(e for e in entries if names[e.name] == 1 and text.count(e.summary.lower()) == 1)
 
 
@@ -136,7 +146,7 @@ def _group(entries: tuple[Entry, ...], rng: random.Random) -> list[list[Entry]]:
     size = rng.choice(ENTRIES)
     for entry in rng.sample(entries, len(entries)):
         groups[-1].append(entry)
-        length = sum(len(e.line) for e in groups[-1])
+        length = sum(len(e.text) for e in groups[-1])
         if len(groups[-1]) == size or (length > PASSAGE_CHARACTERS and len(groups[-1]) >= min(ENTRIES)):
             groups.append([])
             size = rng.choice(ENTRIES)
@@ -151,14 +161,15 @@ def _passage(identity: str, group: list[Entry], entries: tuple[Entry, ...], rng:
     for number, entry in enumerate(asked):
         impossible = bool(absent) and rng.random() < NO_ANSWER_PROBABILITY
         entry = rng.choice(absent) if impossible else entry
-        start = sum(len(e.line) + 1 for e in group[: group.index(entry)]) if not impossible else 0
-        answer = {"text": entry.summary, "answer_start": start + len(f"{entry.name}: ")}
+        start = sum(len(e.text) + 1 for e in group[: group.index(entry)]) if not impossible else 0
+        answer = {"text": entry.summary, "answer_start": start + len(entry.heading)}
+        name = f"{entry.module}.{entry.name}" if rng.random() < QUALIFIED_PROBABILITY else entry.name
         questions.append(
             {
                 "id": f"{identity}-{number}",
-                "question": rng.choice(PHRASINGS[entry.kind]).format(name=entry.name),
+                "question": rng.choice(PHRASINGS[entry.kind]).format(name=name),
                 "answers": [] if impossible else [answer],
                 "is_impossible": impossible,
             }
         )
-    return {"context": "\n".join(entry.line for entry in group), "qas": questions}
+    return {"context": "\n".join(entry.text for entry in group), "qas": questions}
