@@ -16,14 +16,14 @@ SIZES = {
     "attention_probs_dropout_prob": 0.0,
     "scan_unroll": 4,
 }
-STEPS = {"teacher": 600, "transfer": 480, "distill": 400, "finetune": 1200}
+STEPS = {"teacher": 400, "transfer": 400, "distill": 200, "finetune": 1000}
 
 
 def get_config():
     """The demo: a teacher and a student of 4 blocks, 4,096 word pieces, sentence pairs of 64 tokens."""
     config = default_config()
     config.model.teacher = model_fields(
-        ModelConfig.ib_bert_large(intra_bottleneck_size=192, intermediate_size=512, initializer_range=0.05, **SIZES)
+        ModelConfig.ib_bert_large(intra_bottleneck_size=160, intermediate_size=320, initializer_range=0.05, **SIZES)
     )
     # Narrow layers without norms need larger weights to keep the scale of what passes through them.
     config.model.student = model_fields(
@@ -42,7 +42,7 @@ def get_config():
         config[name].optimizer.update({"name": "adamw", "learning_rate": 2e-3, "bias_correction": True})
     config.transfer.optimizer.name = "lamb"
     config.transfer.copy = ("embeddings", "norm", "heads")
-    config.finetune.update({"questions": "builtin:python-docs-qa", "batch_size": 32, "sequence_length": 96})
+    config.finetune.update({"questions": "builtin:python-docs-qa", "batch_size": 32, "sequence_length": 80})
     config.finetune.update({"doc_stride": 48, "max_query_length": 32})
     config.finetune.optimizer.update({"learning_rate": 2e-3, "bias_correction": True})
     for name, steps in STEPS.items():

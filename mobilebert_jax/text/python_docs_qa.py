@@ -15,9 +15,9 @@ from mobilebert_jax.utils.errors import UserError
 
 BUILTIN = "builtin:python-docs-qa"
 
-# A passage and its question fit 96 word pieces of a small vocabulary.
+# A passage and its question fit 80 word pieces of a small vocabulary.
 ENTRIES = (3, 4, 5)
-PASSAGE_CHARACTERS = 240
+PASSAGE_CHARACTERS = 200
 NAME_CHARACTERS = 40
 SUMMARY_WORDS = range(3, 13)
 
