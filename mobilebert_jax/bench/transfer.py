@@ -1,10 +1,12 @@
 """`bench transfer`: what a progressive stage costs, beside what it replaces, and that both do the same.
 
-Four ways to make the same step, timed in turn on the same batch (median of the repeats, so that a drifting machine
+Five ways to make the same step, timed in turn on the same batch (median of the repeats, so that a drifting machine
 slows all of them alike):
 
     ours        `BlockProgram`: forward to block l, backward through block l alone, one program for all stages
-    reference   the original's way: both networks whole, backward through everything, gates on loss and update
+    reference   the original's way, in linen's own dense layers: both networks whole, backward through everything,
+                gates on loss and update
+    whole       the same walk in this package's dense layers: what is left when only the stage's shape differs
     truncated   both networks cut at block l, lower blocks stopped: one program a stage, as TF2 Model Garden has it
     soft        `PrefixProgram`: blocks 0..l learn
 """
@@ -23,6 +25,7 @@ import optax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from mobilebert_jax.bench.plain import PlainProgram
 from mobilebert_jax.bench.truncated import TruncatedProgram
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
@@ -39,6 +42,7 @@ from mobilebert_jax.training.walks import take
 from mobilebert_jax.utils.types import Batch, Params
 
 SOFT_RATE = 0.3
+WAYS = ("ours", "reference", "whole", "truncated", "soft")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +89,11 @@ def bench_transfer(config: ConfigDict | None, batch_size: int, sequence_length: 
     """
     config = _paper_config() if config is None else config
     setting, transfer = _setting(config, batch_size, sequence_length)
-    ours, reference, soft = _ways(config, transfer, setting)
+    ours, reference, whole, soft = _ways(config, transfer, setting)
     stages = []
     for block in tqdm(range(transfer.pair.student.num_hidden_layers), unit="stage", disable=None):
         truncated = _way(TruncatedProgram(transfer, block=block), ours.plan, setting)
-        ways = {"ours": ours, "reference": reference, "truncated": truncated, "soft": soft}
+        ways = dict(zip(WAYS, (ours, reference, whole, truncated, soft), strict=True))
         row = {"stage": block, **_seconds(ways, setting, block, repeats)}
         row |= _errors(ours, reference, setting, block)
         stages.append(row)
@@ -98,7 +102,7 @@ def bench_transfer(config: ConfigDict | None, batch_size: int, sequence_length: 
         "batch": [batch_size, sequence_length],
         "repeats": repeats,
         "stages": stages,
-        "sums": {name: sum(row[name] for row in stages) for name in ("ours", "reference", "truncated", "soft")},
+        "sums": {name: sum(row[name] for row in stages) for name in WAYS},
         "compilations": {"ours": ours.step._cache_size(), "soft": soft.step._cache_size()},
         "memory": {
             name: _memory(way, setting) for name, way in (("ours", ours), ("reference", reference), ("soft", soft))
@@ -139,16 +143,16 @@ def _parameters(cfg: ModelConfig, seed: int) -> Params:
     return init_params(build_model(cfg, "pretraining"), seed)
 
 
-def _ways(config: ConfigDict, transfer: Transfer, setting: Setting) -> tuple[Way, Way, Way]:
-    """Ours, the reference, and soft stages."""
+def _ways(config: ConfigDict, transfer: Transfer, setting: Setting) -> tuple[Way, Way, Way, Way]:
+    """Ours, the reference, the reference in our layers, and soft stages."""
     blocks = transfer.pair.student.num_hidden_layers
     hard = transfer_plan(config, blocks)
     soft_config = ConfigDict(config.to_dict())
     soft_config.transfer.lower_rate = SOFT_RATE
-    full = PairProgram(transfer, transfer.coefficients, blocks_only=True)
     return (
         _way(BlockProgram(transfer), hard, setting),
-        _way(full, hard, setting),
+        _way(PlainProgram(transfer, transfer.coefficients, blocks_only=True), hard, setting),
+        _way(PairProgram(transfer, transfer.coefficients, blocks_only=True), hard, setting),
         _way(PrefixProgram(transfer), transfer_plan(soft_config, blocks), setting),
     )
 
@@ -230,7 +234,7 @@ def _memory(way: Way, setting: Setting) -> dict[str, int]:
 def print_table(report: dict[str, Any]) -> None:
     """The report for people, on stdout."""
     print(f"{report['device']}, batch {report['batch']}, medians of {report['repeats']} interleaved steps, seconds")
-    print("stage     ours  reference  truncated     soft   ref/ours   loss err  grad err  param err")
+    print("stage" + "".join(f"{way:>11}" for way in WAYS) + "   ref/ours   loss err  grad err  param err")
     for row in report["stages"]:
         _print_row(
             str(row["stage"]),
@@ -248,7 +252,5 @@ def print_table(report: dict[str, Any]) -> None:
 
 def _print_row(name: str, seconds: dict[str, float], errors: str) -> None:
     ratio = seconds["reference"] / seconds["ours"]
-    values = "".join(
-        f"{seconds[way]:{width}.3f}" for way, width in (("ours", 9), ("reference", 11), ("truncated", 11), ("soft", 9))
-    )
+    values = "".join(f"{seconds[way]:11.3f}" for way in WAYS)
     print(f"{name:>5}{values}{ratio:11.2f} {errors}")

@@ -2,7 +2,6 @@
 
 from ml_collections import ConfigDict
 
-from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.recipes.data import PreparedData, batch_stream, pretraining_examples
@@ -56,7 +55,7 @@ def transfer_phase(config: ConfigDict, data: PreparedData, teacher: Teacher) -> 
         plan=plan,
         programs=transfer_programs(plan, transfer),
         batches=batch_stream(train.batch),
-        init=lambda: initial_student(config, cfg, teacher, train.batch(0)),
+        init=lambda: initial_student(config, cfg, teacher, train.batch),
         networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
         teacher=teacher.params,
         evaluate=transfer_evaluation(transfer, teacher.params, heldout.batch, settings.evaluate_batches),
@@ -78,8 +77,11 @@ def transfer_programs(plan: Plan, transfer: Transfer) -> tuple[Program, ...]:
     return tuple(made.setdefault((stage.walk, *stage.coefficients.items()), make(stage)) for stage in plan.stages)
 
 
-def distill_phase(config: ConfigDict, data: PreparedData, teacher: Teacher, student: Params) -> Phase:
-    """Masked LM with half of the target from the teacher's logits, next sentence; no dropout, as in the reference."""
+def distill_phase(config: ConfigDict, data: PreparedData, teacher: Teacher, student: Params | None) -> Phase:
+    """Masked LM with half of the target from the teacher's logits, next sentence; no dropout, as in the reference.
+
+    `student` None: it starts here, since no transfer came before.
+    """
     settings, cfg = config.distill, model_config(config, "student", data.tokenizer.vocab_size)
     model = build_model(cfg, "pretraining")
     plan = distill_plan(config, cfg.num_hidden_layers)
@@ -98,7 +100,7 @@ def distill_phase(config: ConfigDict, data: PreparedData, teacher: Teacher, stud
         plan=plan,
         programs=(program,),
         batches=batch_stream(train.batch),
-        init=lambda: student,
+        init=lambda: initial_student(config, cfg, teacher, train.batch) if student is None else student,
         networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
         teacher=teacher.params,
         evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches),

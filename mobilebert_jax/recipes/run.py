@@ -11,7 +11,7 @@ from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
 from mobilebert_jax.recipes.data import PreparedData, check_examples, prepare
 from mobilebert_jax.recipes.finetune import finetune, question_inputs
-from mobilebert_jax.recipes.phases import Teacher, distill_phase, initial_student, teacher_phase, transfer_phase
+from mobilebert_jax.recipes.phases import distill_phase, teacher_phase, transfer_phase
 from mobilebert_jax.recipes.questions import check_questions
 from mobilebert_jax.recipes.settings import (
     MODELS_OF,
@@ -23,6 +23,7 @@ from mobilebert_jax.recipes.settings import (
     model_config,
     transfer_pair,
 )
+from mobilebert_jax.recipes.student import Teacher
 from mobilebert_jax.recipes.workdir import claim, file_input
 from mobilebert_jax.training.loop import Phase, run_phase
 from mobilebert_jax.training.stopping import Stopper
@@ -89,10 +90,10 @@ class _Recipe:
         """Question answering on the distilled student, scored on held-out questions."""
         return finetune(self.config, self._model("distill"), "squad2", self.workdir, self.stopper)
 
-    def _transferred(self, teacher: Teacher) -> Params:
-        """The student after knowledge transfer, or as it starts where transfer is part of distillation."""
+    def _transferred(self, teacher: Teacher) -> Params | None:
+        """The student after knowledge transfer; None where transfer is part of distillation or left out."""
         if self.config.transfer.strategy not in ("progressive", "joint"):
-            return initial_student(self.config, self.student_config, teacher)
+            return None
         if self._model("transfer").exists():
             return self._read(self._model("transfer"))[1]
         params = self._train(transfer_phase(self.config, self.data, teacher))

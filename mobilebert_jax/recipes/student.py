@@ -1,6 +1,7 @@
 """What the student starts from: fresh blocks, and what it takes over from a finished teacher."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,9 @@ from mobilebert_jax.recipes.settings import phase_seed
 from mobilebert_jax.training.walks import embed
 from mobilebert_jax.utils.types import Array, Batch, Params
 
+FITTED_ON = 64
+"""Examples that a norm is fitted on; every feature sees all their tokens."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Teacher:
@@ -23,11 +27,14 @@ class Teacher:
     source: dict[str, str]  # path and fingerprint, recorded in the student's checkpoints
 
 
-def initial_student(config: ConfigDict, cfg: ModelConfig, teacher: Teacher, batch: Batch) -> Params:
+def initial_student(
+    config: ConfigDict, cfg: ModelConfig, teacher: Teacher, make_batch: Callable[[int], Batch]
+) -> Params:
     """Fresh blocks; embeddings, their norm and the heads from the teacher where the config says so and shapes agree.
 
     A norm is copied only between norms of one kind, and the pooler never (google-research `run_pretraining.py`).
-    With `norm` in `transfer.copy`, a NoNorm is fitted to the teacher's LayerNorm on `batch` instead of staying fresh.
+    With `norm` in `transfer.copy`, a NoNorm is fitted to the teacher's LayerNorm on examples of the first batch,
+    `make_batch(0)`, instead of staying fresh.
     """
     params = init_params(build_model(cfg, "pretraining"), phase_seed(config, "transfer"))
     copy = config.transfer.copy
@@ -37,6 +44,7 @@ def initial_student(config: ConfigDict, cfg: ModelConfig, teacher: Teacher, batc
         taken = {name: value for name, value in given.items() if name != "norm" or same_norm}
         own = {name: _taken(own[name], taken.get(name)) for name in own}
     if "norm" in copy and cfg.normalization_type == "no_norm" and not same_norm:
+        batch = {name: values[:FITTED_ON] for name, values in make_batch(0).items()}
         own["norm"] = fitted_norm(embed(cfg, own, batch), embed(teacher.cfg, given, batch), batch["attention_mask"])
     params["encoder"]["embeddings"] = own
     if "heads" in copy:
@@ -46,7 +54,7 @@ def initial_student(config: ConfigDict, cfg: ModelConfig, teacher: Teacher, batc
 
 
 def fitted_norm(before: Array, wanted: Array, mask: Array) -> Params:
-    """The NoNorm that brings `before` nearest to `wanted`: least squares over the tokens of a batch, feature by feature.
+    """The NoNorm that brings `before` nearest to `wanted`: least squares over a batch, feature by feature.
 
     before and wanted [B, S, H], mask [B, S] -> scale and bias [H]. A LayerNorm divides by a deviation that hardly
     varies from token to token; a fresh NoNorm divides by nothing, and would start the student's blocks on hidden

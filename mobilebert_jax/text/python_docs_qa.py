@@ -91,8 +91,8 @@ def build_questions(seed: int = 0) -> dict[str, dict[str, Any]]:
 
     A passage has the entries of 3 to 5 functions, classes or methods of one module, each a name on a line and a summary
     on the next; a question names one of them, with the module or without, and its answer is the summary, without the
-    full stop; a quarter of the questions name another of that module and have no answer. A top-level package is wholly in one part, whatever the seed. Raises UserError when this Python
-    carries no sources.
+    full stop; a quarter of the questions name another of that module and have no answer. A top-level package is wholly
+    in one part, whatever the seed. Raises UserError when this Python carries no sources.
     """
     articles: dict[str, list[dict[str, Any]]] = {"train": [], "heldout": []}
     for module, entries in module_entries().items():

@@ -4,12 +4,10 @@ import json
 
 import pytest
 
-from mobilebert_jax.bench.transfer import bench_transfer, print_table, relative_error
+from mobilebert_jax.bench.transfer import WAYS, bench_transfer, print_table, relative_error
 from mobilebert_jax.cli.main import main
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.recipes.defaults import default_config, model_fields
-
-WAYS = {"ours", "reference", "truncated", "soft"}
 
 
 @pytest.fixture(scope="module")
