@@ -41,7 +41,7 @@ def test_the_question_names_the_entry_that_answers_it(questions):
         lines = paragraph["context"].split("\n")
         entries = dict(zip(lines[::2], lines[1::2], strict=True))
         assert 3 <= len(entries) <= 5
-        assert not any(" " in name or name.startswith(f"{title}.") for name in entries), "names as the module has them"
+        assert not any(" " in name for name in entries)
         for question in paragraph["qas"]:
             words = [word.rstrip("?") for word in question["question"].split()]
             names = [name for name in entries if {name, f"{title}.{name}"} & set(words)]
@@ -74,10 +74,9 @@ def test_the_same_seed_gives_the_same_questions(questions):
 
 
 def test_entries_are_public_and_unambiguous():
-    entries = module_entries()["json"]
-    by_name = {entry.name: entry for entry in entries}
-    assert by_name["dump"].kind == "function"
-    assert by_name["dump"].summary.startswith("Serialize obj as a JSON formatted stream")
+    by_name = {entry.name: entry for entry in module_entries()["shutil"]}
+    assert by_name["rmtree"].kind == "function"
+    assert by_name["rmtree"].text == "rmtree\nRecursively delete a directory tree."
     for module, entries in module_entries().items():
         assert not any(part.startswith("_") for entry in entries for part in f"{module}.{entry.name}".split("."))
         summaries = [entry.summary.lower() for entry in entries]
