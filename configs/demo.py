@@ -43,7 +43,7 @@ def get_config():
     config.transfer.optimizer.name = "lamb"
     config.transfer.copy = ("embeddings", "norm", "heads")
     config.finetune.update({"questions": "builtin:python-docs-qa", "batch_size": 32, "sequence_length": 80})
-    config.finetune.update({"doc_stride": 48, "max_query_length": 32})
+    config.finetune.update({"doc_stride": 48, "max_query_length": 32, "max_answer_length": 20})
     config.finetune.optimizer.update({"learning_rate": 2e-3, "bias_correction": True})
     for name, steps in STEPS.items():
         config[name].update({"steps": steps, "log_every": 20, "evaluate_batches": 8})
