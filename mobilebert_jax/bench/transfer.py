@@ -16,6 +16,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -81,11 +82,18 @@ class Way:
         return init_state(trained, setting.optimizer, middle), rest
 
 
-def bench_transfer(config: ConfigDict | None, batch_size: int, sequence_length: int, repeats: int) -> dict[str, Any]:
+def bench_transfer(
+    config: ConfigDict | None,
+    batch_size: int,
+    sequence_length: int,
+    repeats: int,
+    show: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> dict[str, Any]:
     """Every stage in every way; seconds are medians of `repeats` interleaved steps after a warm-up.
 
-    `config` None means the paper's models in float32. Relative errors compare ours with the reference: the loss, the
-    active block's gradients, and that block's parameters after one step.
+    `config` None means the paper's models in float32. `show` gets each stage's row as soon as it is measured. Relative
+    errors compare ours with the reference: the loss, the active block's gradients, and that block's parameters after
+    one step.
     """
     config = _paper_config() if config is None else config
     setting, transfer = _setting(config, batch_size, sequence_length)
@@ -97,6 +105,7 @@ def bench_transfer(config: ConfigDict | None, batch_size: int, sequence_length: 
         row = {"stage": block, **_seconds(ways, setting, block, repeats)}
         row |= _errors(ours, reference, setting, block)
         stages.append(row)
+        show(row)
     return {
         "device": jax.devices()[0].device_kind,
         "batch": [batch_size, sequence_length],
@@ -231,26 +240,31 @@ def _memory(way: Way, setting: Setting) -> dict[str, int]:
     }
 
 
-def print_table(report: dict[str, Any]) -> None:
-    """The report for people, on stdout."""
-    print(f"{report['device']}, batch {report['batch']}, medians of {report['repeats']} interleaved steps, seconds")
-    print("stage" + "".join(f"{way:>11}" for way in WAYS) + "   ref/ours   loss err  grad err  param err")
-    for row in report["stages"]:
-        _print_row(
-            str(row["stage"]),
-            row,
-            f"{row['loss_error']:10.1e}{row['gradient_error']:10.1e}{row['parameter_error']:11.1e}",
-        )
+def print_head(batch_size: int, sequence_length: int, repeats: int) -> None:
+    """What the rows below hold."""
+    device = jax.devices()[0].device_kind
+    print(f"{device}, batch {[batch_size, sequence_length]}, medians of {repeats} interleaved steps, seconds")
+    print("stage" + "".join(f"{way:>11}" for way in WAYS) + "   ref/ours   loss err  grad err  param err", flush=True)
+
+
+def print_stage(row: dict[str, Any]) -> None:
+    """One stage's row."""
+    errors = f"{row['loss_error']:10.1e}{row['gradient_error']:10.1e}{row['parameter_error']:11.1e}"
+    _print_row(str(row["stage"]), row, errors)
+
+
+def print_sums(report: dict[str, Any]) -> None:
+    """What stands below the rows: sums, compilations, memory."""
     _print_row("sum", report["sums"], "")
     print(f"compilations for all stages: ours {report['compilations']['ours']}, soft {report['compilations']['soft']}")
     for name, sizes in report["memory"].items():
         temporary, slots = (sizes[kind] / 2**20 for kind in ("temporary_bytes", "slot_bytes"))
         print(f"{name:>10}: temporaries {temporary:8.1f} MiB, optimizer slots {slots:8.1f} MiB")
-    print(f"peak memory of this process: {report['peak_process_bytes'] / 2**30:.2f} GiB")
-    sys.stdout.flush()
+    print(f"peak memory of this process: {report['peak_process_bytes'] / 2**30:.2f} GiB", flush=True)
 
 
 def _print_row(name: str, seconds: dict[str, float], errors: str) -> None:
     ratio = seconds["reference"] / seconds["ours"]
     values = "".join(f"{seconds[way]:11.3f}" for way in WAYS)
-    print(f"{name:>5}{values}{ratio:11.2f} {errors}")
+    tqdm.write(f"{name:>5}{values}{ratio:11.2f} {errors}", file=sys.stdout)
+    sys.stdout.flush()

@@ -91,15 +91,14 @@ def bench(options: argparse.Namespace) -> None:
     """The table of `bench transfer`."""
     if options.overrides and not options.config:
         raise UserError("bench: settings (--config.a.b=value) need the config that they change, --config=FILE")
-    from mobilebert_jax.bench.transfer import bench_transfer, print_table
+    from mobilebert_jax.bench.transfer import bench_transfer, print_head, print_stage, print_sums
 
-    report = bench_transfer(
-        load_config(options.config, options.overrides) if options.config else None,
-        batch_size=options.batch_size,
-        sequence_length=options.sequence_length,
-        repeats=options.repeats,
-    )
-    print_json(report) if options.json else print_table(report)
+    config = load_config(options.config, options.overrides) if options.config else None
+    sizes = options.batch_size, options.sequence_length, options.repeats
+    if options.json:
+        return print_json(bench_transfer(config, *sizes))
+    print_head(*sizes)
+    print_sums(bench_transfer(config, *sizes, show=print_stage))
 
 
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:
