@@ -16,7 +16,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -40,6 +40,7 @@ from mobilebert_jax.training.program import LearningRate, Program, TrainState, c
 from mobilebert_jax.training.stages import Plan
 from mobilebert_jax.training.transfer import BlockProgram, PrefixProgram, Transfer
 from mobilebert_jax.training.walks import take
+from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Batch, Params
 
 SOFT_RATE = 0.3
@@ -87,22 +88,26 @@ def bench_transfer(
     batch_size: int,
     sequence_length: int,
     repeats: int,
+    ways: Sequence[str] = WAYS,
     show: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> dict[str, Any]:
     """Every stage in every way; seconds are medians of `repeats` interleaved steps after a warm-up.
 
     `config` None means the paper's models in float32. `show` gets each stage's row as soon as it is measured. Relative
     errors compare ours with the reference: the loss, the active block's gradients, and that block's parameters after
-    one step.
+    one step; these two are always among `ways`. Raises UserError for a way that does not exist.
     """
+    names = _checked_ways(ways)
     config = _paper_config() if config is None else config
     setting, transfer = _setting(config, batch_size, sequence_length)
-    ours, reference, whole, soft = _ways(config, transfer, setting)
+    made = {name: way for name, way in _ways(config, transfer, setting).items() if name in names}
+    ours, reference = made["ours"], made["reference"]
     stages = []
     for block in tqdm(range(transfer.pair.student.num_hidden_layers), unit="stage", disable=None):
-        truncated = _way(TruncatedProgram(transfer, block=block), ours.plan, setting)
-        ways = dict(zip(WAYS, (ours, reference, whole, truncated, soft), strict=True))
-        row = {"stage": block, **_seconds(ways, setting, block, repeats)}
+        timed = dict(made)
+        if "truncated" in names:
+            timed["truncated"] = _way(TruncatedProgram(transfer, block=block), ours.plan, setting)
+        row = {"stage": block, **_seconds(timed, setting, block, repeats)}
         row |= _errors(ours, reference, setting, block)
         stages.append(row)
         show(row)
@@ -111,11 +116,9 @@ def bench_transfer(
         "batch": [batch_size, sequence_length],
         "repeats": repeats,
         "stages": stages,
-        "sums": {name: sum(row[name] for row in stages) for name in WAYS},
-        "compilations": {"ours": ours.step._cache_size(), "soft": soft.step._cache_size()},
-        "memory": {
-            name: _memory(way, setting) for name, way in (("ours", ours), ("reference", reference), ("soft", soft))
-        },
+        "sums": {name: sum(row[name] for row in stages) for name in names},
+        "compilations": {name: made[name].step._cache_size() for name in ("ours", "soft") if name in made},
+        "memory": {name: _memory(made[name], setting) for name in ("ours", "reference", "soft") if name in made},
         "peak_process_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 
@@ -152,18 +155,27 @@ def _parameters(cfg: ModelConfig, seed: int) -> Params:
     return init_params(build_model(cfg, "pretraining"), seed)
 
 
-def _ways(config: ConfigDict, transfer: Transfer, setting: Setting) -> tuple[Way, Way, Way, Way]:
-    """Ours, the reference, the reference in our layers, and soft stages."""
+def _ways(config: ConfigDict, transfer: Transfer, setting: Setting) -> dict[str, Way]:
+    """All but the truncated ones, which are made a stage."""
     blocks = transfer.pair.student.num_hidden_layers
     hard = transfer_plan(config, blocks)
     soft_config = ConfigDict(config.to_dict())
     soft_config.transfer.lower_rate = SOFT_RATE
-    return (
-        _way(BlockProgram(transfer), hard, setting),
-        _way(PlainProgram(transfer, transfer.coefficients, blocks_only=True), hard, setting),
-        _way(PairProgram(transfer, transfer.coefficients, blocks_only=True), hard, setting),
-        _way(PrefixProgram(transfer), transfer_plan(soft_config, blocks), setting),
-    )
+    soft = transfer_plan(soft_config, blocks)
+    programs = {
+        "ours": (BlockProgram(transfer), hard),
+        "reference": (PlainProgram(transfer, transfer.coefficients, blocks_only=True), hard),
+        "whole": (PairProgram(transfer, transfer.coefficients, blocks_only=True), hard),
+        "soft": (PrefixProgram(transfer), soft),
+    }
+    return {name: _way(program, plan, setting) for name, (program, plan) in programs.items()}
+
+
+def _checked_ways(ways: Sequence[str]) -> tuple[str, ...]:
+    for name in ways:
+        if name not in WAYS:
+            raise UserError(f"--ways: there is no {name!r}, only {', '.join(WAYS)}")
+    return tuple(name for name in WAYS if name in ("ours", "reference", *ways))
 
 
 def _way(program: Program, plan: Plan, setting: Setting) -> Way:
@@ -240,11 +252,12 @@ def _memory(way: Way, setting: Setting) -> dict[str, int]:
     }
 
 
-def print_head(batch_size: int, sequence_length: int, repeats: int) -> None:
+def print_head(batch_size: int, sequence_length: int, repeats: int, ways: Sequence[str] = WAYS) -> None:
     """What the rows below hold."""
+    names = _checked_ways(ways)
     device = jax.devices()[0].device_kind
     print(f"{device}, batch {[batch_size, sequence_length]}, medians of {repeats} interleaved steps, seconds")
-    print("stage" + "".join(f"{way:>11}" for way in WAYS) + "   ref/ours   loss err  grad err  param err", flush=True)
+    print("stage" + "".join(f"{way:>11}" for way in names) + "   ref/ours   loss err  grad err  param err", flush=True)
 
 
 def print_stage(row: dict[str, Any]) -> None:
@@ -256,7 +269,7 @@ def print_stage(row: dict[str, Any]) -> None:
 def print_sums(report: dict[str, Any]) -> None:
     """What stands below the rows: sums, compilations, memory."""
     _print_row("sum", report["sums"], "")
-    print(f"compilations for all stages: ours {report['compilations']['ours']}, soft {report['compilations']['soft']}")
+    print("compilations for all stages: " + ", ".join(f"{way} {n}" for way, n in report["compilations"].items()))
     for name, sizes in report["memory"].items():
         temporary, slots = (sizes[kind] / 2**20 for kind in ("temporary_bytes", "slot_bytes"))
         print(f"{name:>10}: temporaries {temporary:8.1f} MiB, optimizer slots {slots:8.1f} MiB")
@@ -265,6 +278,6 @@ def print_sums(report: dict[str, Any]) -> None:
 
 def _print_row(name: str, seconds: dict[str, float], errors: str) -> None:
     ratio = seconds["reference"] / seconds["ours"]
-    values = "".join(f"{seconds[way]:11.3f}" for way in WAYS)
+    values = "".join(f"{seconds[way]:11.3f}" for way in WAYS if way in seconds)
     tqdm.write(f"{name:>5}{values}{ratio:11.2f} {errors}", file=sys.stdout)
     sys.stdout.flush()

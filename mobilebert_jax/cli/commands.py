@@ -91,14 +91,15 @@ def bench(options: argparse.Namespace) -> None:
     """The table of `bench transfer`."""
     if options.overrides and not options.config:
         raise UserError("bench: settings (--config.a.b=value) need the config that they change, --config=FILE")
-    from mobilebert_jax.bench.transfer import bench_transfer, print_head, print_stage, print_sums
+    from mobilebert_jax.bench.transfer import WAYS, bench_transfer, print_head, print_stage, print_sums
 
     config = load_config(options.config, options.overrides) if options.config else None
     sizes = options.batch_size, options.sequence_length, options.repeats
+    ways = tuple(filter(None, options.ways.split(","))) or WAYS
     if options.json:
-        return print_json(bench_transfer(config, *sizes))
-    print_head(*sizes)
-    print_sums(bench_transfer(config, *sizes, show=print_stage))
+        return print_json(bench_transfer(config, *sizes, ways))
+    print_head(*sizes, ways)
+    print_sums(bench_transfer(config, *sizes, ways, show=print_stage))
 
 
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:

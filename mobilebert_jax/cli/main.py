@@ -142,6 +142,7 @@ def _bench_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", default="", help="models to measure (default: the paper's, in float32)")
     command.add_argument("--batch_size", type=int, default=2, help="default: %(default)s")
     command.add_argument("--sequence_length", type=int, default=128, help="default: %(default)s")
+    command.add_argument("--ways", default="", help="ours, reference and which others, comma-separated (default: all)")
     command.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
     _json_option(command)
 

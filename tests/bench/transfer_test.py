@@ -8,15 +8,28 @@ from mobilebert_jax.bench.transfer import WAYS, bench_transfer, print_stage, pri
 from mobilebert_jax.cli.main import main
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.recipes.defaults import default_config, model_fields
+from mobilebert_jax.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def report():
+def config():
     config = default_config()
     config.model.teacher = model_fields(ModelConfig.test_teacher())
     config.model.student = model_fields(ModelConfig.test_student())
     config.data.vocab_size = 67
+    return config
+
+
+@pytest.fixture(scope="module")
+def report(config):
     return bench_transfer(config, batch_size=2, sequence_length=12, repeats=1)
+
+
+def test_ways_can_be_left_out_but_not_the_two_that_are_compared(config):
+    report = bench_transfer(config, batch_size=2, sequence_length=12, repeats=1, ways=("whole",))
+    assert set(report["sums"]) == {"ours", "reference", "whole"}
+    with pytest.raises(UserError, match="'theirs'"):
+        bench_transfer(config, batch_size=2, sequence_length=12, repeats=1, ways=("theirs",))
 
 
 def test_every_stage_is_timed_in_every_way(report):
