@@ -43,7 +43,7 @@ def claim(workdir: Path, config: ConfigDict, inputs: Mapping[str, str] | None = 
         raise UserError(f"--workdir={workdir}: {error.strerror}; give a folder that can be written") from error
     path = workdir / "config.json"
     if path.exists():
-        started = _read(path)
+        started = read_run(path)
         # As long as nothing was made, a config that turned out to be wrong may still be put right.
         if any(entry != path and not entry.name.startswith(".") for entry in workdir.iterdir()):
             _check_same(workdir, started, resolved, inputs)
@@ -94,11 +94,12 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The config.json of a run; UserError when it is something else's, such as a model folder's."""
+def read_run(path: Path) -> dict[str, Any]:
+    """The config.json of a run: config, identity, inputs, versions; UserError when it is something else's."""
     try:
         found = read_json(path)
-        return {"config": dict(found["config"]), "inputs": dict(found["inputs"])}
+        parts = {name: dict(found[name]) for name in ("config", "inputs", "versions")}
+        return {**parts, "identity": str(found["identity"])}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not the config.json of a run; give another --workdir") from error
 
@@ -109,7 +110,7 @@ def _check_same(workdir: Path, old: dict[str, Any], resolved: dict[str, Any], in
         name, before, after = differing
         raise UserError(
             f"config.{name}={after!r}: {workdir} was started with {before!r}, and this may not change between "
-            "restarts; use another --workdir"
+            f"restarts; use another --workdir, or change only {', '.join(sorted(MAY_CHANGE))}, which may"
         )
     for name in sorted({*old["inputs"], *inputs}):
         before, after = old["inputs"].get(name, "none"), inputs.get(name, "none")
