@@ -1,10 +1,12 @@
 """A run's folder belongs to one config: what may change between restarts and what may not."""
 
+import contextlib
 import hashlib
 import json
 import platform
+import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.files import file_sha256, read_json, write_json
+from mobilebert_jax.utils.files import file_sha256, read_json, write_json, write_text
 
 # The rest is identity: model, data, phases, optimizer, seed.
 MAY_CHANGE = {
@@ -49,6 +51,31 @@ def claim(workdir: Path, config: ConfigDict, inputs: Mapping[str, str] | None = 
             _check_same(workdir, started, resolved, inputs)
     run = {"config": resolved, "identity": identity_hash(resolved, inputs), "inputs": inputs, "versions": _versions()}
     write_json(path, run)
+
+
+@contextlib.contextmanager
+def unchanged_if_refused(workdir: Path) -> Iterator[None]:
+    """Around what happens before training: a UserError leaves the folder as it was, config.json and data/ included.
+
+    What was there before stays: only a data/ that is new is taken away again.
+    """
+    path, data = workdir / "config.json", workdir / "data"
+    existed, before, had_data = workdir.exists(), path.read_bytes() if path.is_file() else None, data.exists()
+    try:
+        yield
+    except UserError:
+        if not had_data:
+            shutil.rmtree(data, ignore_errors=True)
+        if before is None:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        elif path.read_bytes() != before:
+            write_text(path, before.decode())
+        if not existed:
+            # What else lies there by now is not ours.
+            with contextlib.suppress(OSError):
+                workdir.rmdir()
+        raise
 
 
 def file_input(name: str, path: str | Path) -> str:
