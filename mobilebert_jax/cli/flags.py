@@ -118,7 +118,8 @@ def _check_leaves(config: ConfigDict, spec: str) -> None:
             raise UserError(f"--config={spec}: {name}: no such setting; the nearest are {near}")
         kind = type(known[name])
         if kind is float and type(value) is int:
-            config.update_from_flattened_dict({name: float(value)})
+            with config.ignore_type():
+                config.update_from_flattened_dict({name: float(value)})
         elif type(value) is not kind or (kind is float and not math.isfinite(value)):
             wanted = KINDS.get(kind.__name__, "a text")
             raise UserError(f"--config={spec}: {name}={value!r}: {wanted} is needed, such as {known[name]!r}")

@@ -61,7 +61,7 @@ def test_a_checkpoints_folder_is_its_newest_step(checkpoints):
     assert (found.facts["parameters"], found.facts["optimizer_slots"]) == (29, 4)
     kernel = found.leaves["params/encoder/layers/kernel"]
     assert (kernel.shape, kernel.dtype, kernel.count) == ((2, 3, 4), "float32", 24)
-    assert list(found.leaves)[0].startswith("params/")
+    assert next(iter(found.leaves)).startswith("params/")
     np.testing.assert_array_equal(found.load()["params/encoder/layers/kernel"], PARAMS["encoder"]["layers"]["kernel"])
     assert read_contents(checkpoints / "3").facts["step"] == 3
     assert files_of(checkpoints) == before
@@ -183,7 +183,7 @@ def test_two_runs(run_folder, tmp_path):
 
 
 def test_two_kinds_are_not_compared(stores, checkpoints):
-    with pytest.raises(UserError, match="is a store, .* a checkpoint: two of one kind can be compared"):
+    with pytest.raises(UserError, match=r"is a store, .* a checkpoint: two of one kind can be compared"):
         compare(read_contents(stores[0] / "train"), read_contents(checkpoints))
 
 
