@@ -72,3 +72,5 @@ def check_questions(spec: str, task: str = "squad2") -> None:
     """UserError when there are no such questions for the task; the builtin set is not made for that."""
     if spec != BUILTIN:
         load_questions(spec, task)
+        # The whole file too: an id may stand there twice, once in each part.
+        load_heldout(spec, task)

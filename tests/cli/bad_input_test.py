@@ -30,7 +30,7 @@ CONFIG = [  # a setting, what the line must say
     ("data.mask_probability=0", "data.mask_probability=0.0"),
     ("data.heldout_fraction=1", "data.heldout_fraction=1.0"),
     ("data.short_sequence_probability=-0.1", "data.short_sequence_probability=-0.1"),
-    ("data.vocab_size=6", "vocab_size=6"),
+    ("data.vocab_size=6", "vocab_size=6 is too small"),
     ("model.student.num_attention_heads=5", "model.student.num_attention_heads=5: does not divide"),
     ("model.student.dtype=float16", "model.student.dtype=float16"),
     ("model.student.hidden_act=tanh", "model.student.hidden_act='tanh'"),
