@@ -39,6 +39,7 @@ from mobilebert_jax.training.program import LearningRate, Program, TrainState, c
 from mobilebert_jax.training.stages import Plan
 from mobilebert_jax.training.transfer import BlockProgram, PrefixProgram, Transfer
 from mobilebert_jax.training.walks import take
+from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Batch, Params
 
 SOFT_RATE = 0.3
@@ -86,7 +87,13 @@ def bench_transfer(config: ConfigDict | None, batch_size: int, sequence_length: 
 
     `config` None means the paper's models in float32. Relative errors compare ours with the reference: the loss, the
     active block's gradients, and that block's parameters after one step.
+
+    Raises:
+        UserError: a size below 1, or sequences longer than a model's positions.
     """
+    for name, value in (("batch_size", batch_size), ("sequence_length", sequence_length), ("repeats", repeats)):
+        if value < 1:
+            raise UserError(f"--{name}={value}: must be at least 1")
     config = _paper_config() if config is None else config
     setting, transfer = _setting(config, batch_size, sequence_length)
     ours, reference, whole, soft = _ways(config, transfer, setting)
@@ -122,6 +129,10 @@ def _setting(config: ConfigDict, batch_size: int, sequence_length: int) -> tuple
     """Random weights and tokens: time and equality do not depend on what they say."""
     vocab_size = config.data.vocab_size
     teacher, student = (model_config(config, which, vocab_size) for which in ("teacher", "student"))
+    for which, cfg in (("teacher", teacher), ("student", student)):
+        if sequence_length > cfg.max_position_embeddings:
+            longest = f"model.{which}.max_position_embeddings is {cfg.max_position_embeddings}"
+            raise UserError(f"--sequence_length={sequence_length}: {longest}")
     pair = transfer_pair(config, teacher, student)
     plan = transfer_plan(config, student.num_hidden_layers)
     rng = np.random.default_rng(0)

@@ -127,6 +127,7 @@ WORDS = [
     (["answer", "cat " * 99, "--model={bad}/teacher", "--passage={bad}/good-passage.txt"], "teacher: "),
     (["bench", "transfer", "--batch_size=0"], "--batch_size=0"),
     (["bench", "transfer", "--sequence_length=-1"], "--sequence_length=-1"),
+    (["bench", "transfer", "--sequence_length=513"], "model.teacher.max_position_embeddings is 512"),
     (["bench", "transfer", "--repeats=0"], "--repeats=0"),
     (["inspect", "{bad}/nowhere"], "nowhere: no such file"),
     (["inspect", "{bad}/no-tokenizer"], "no-tokenizer: nothing to inspect"),
