@@ -12,9 +12,9 @@ from safetensors.numpy import load_file, save_file
 
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
-from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.models.pretrained import save_pretrained
 from mobilebert_jax.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+from tests.models.model_cases import random_params
 from tests.recipes.tiny_run import TinyRun
 
 SQUAD = {"id": "1", "question": "who?", "answers": [{"text": "A cat", "answer_start": 0}], "is_impossible": False}
@@ -72,7 +72,7 @@ def _models(folder: Path) -> None:
         ("teacher", ModelConfig.test_teacher(vocab_size=tokenizer.vocab_size), "pretraining"),
     ):
         model = build_model(cfg, head)
-        save_pretrained(folder / name, model, init_params(model, 0), tokenizer)
+        save_pretrained(folder / name, model, random_params(model), tokenizer)
     for (
         name
     ) in "no-config bad-config no-weights cut-weights text-weights lacking misshapen no-pieces heads act".split():

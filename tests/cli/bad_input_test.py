@@ -94,7 +94,7 @@ TEACHERS = [
     ("nowhere", "nowhere: no such file"),
     ("cut-weights", "cut-weights/model.safetensors: not a readable"),
     ("misshapen", "1 of the wrong shape"),
-    ("teacher", "teacher.path"),
+    ("teacher", "teacher: the teacher has 26 words, the tokenizer in w/data has 120"),
 ]
 QUESTIONS = [
     ("nowhere.json", "nowhere.json"),
