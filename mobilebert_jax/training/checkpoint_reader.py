@@ -37,7 +37,10 @@ class StoredCheckpoint:
         try:
             meta = dict(read_json(folder / "meta" / "metadata"))
             with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-                tree = reader.metadata(folder / "state").item_metadata.tree
+                metadata = reader.metadata(folder / "state").item_metadata
+            if metadata is None:
+                raise ValueError("files of its state are missing or damaged")
+            tree = metadata.tree
             found = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in named_leaves(tree).items()}
             found = dict(sorted(found.items(), key=lambda item: not item[0].startswith("params/")))
         except Exception as error:  # whatever Orbax and TensorStore raise on damaged files
