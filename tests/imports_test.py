@@ -13,7 +13,7 @@ FLOORS = [
     {"training", "inference", "quantization"},
     {"tasks", "export"},
     {"recipes"},
-    {"bench"},
+    {"bench", "inspection"},
     {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

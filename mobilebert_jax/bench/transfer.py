@@ -95,8 +95,14 @@ def bench_transfer(
 
     `config` None means the paper's models in float32. `show` gets each stage's row as soon as it is measured. Relative
     errors compare ours with the reference: the loss, the active block's gradients, and that block's parameters after
-    one step; these two are always among `ways`. Raises UserError for a way that does not exist.
+    one step; these two are always among `ways`.
+
+    Raises:
+        UserError: a size below 1, sequences longer than a model's positions, or a way that does not exist.
     """
+    for name, value in (("batch_size", batch_size), ("sequence_length", sequence_length), ("repeats", repeats)):
+        if value < 1:
+            raise UserError(f"--{name}={value}: must be at least 1")
     names = _checked_ways(ways)
     config = _paper_config() if config is None else config
     setting, transfer = _setting(config, batch_size, sequence_length)
@@ -134,6 +140,10 @@ def _setting(config: ConfigDict, batch_size: int, sequence_length: int) -> tuple
     """Random weights and tokens: time and equality do not depend on what they say."""
     vocab_size = config.data.vocab_size
     teacher, student = (model_config(config, which, vocab_size) for which in ("teacher", "student"))
+    for which, cfg in (("teacher", teacher), ("student", student)):
+        if sequence_length > cfg.max_position_embeddings:
+            longest = f"model.{which}.max_position_embeddings is {cfg.max_position_embeddings}"
+            raise UserError(f"--sequence_length={sequence_length}: {longest}")
     pair = transfer_pair(config, teacher, student)
     plan = transfer_plan(config, student.num_hidden_layers)
     rng = np.random.default_rng(0)

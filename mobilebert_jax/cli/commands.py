@@ -5,7 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from mobilebert_jax.cli.config_values import format_config
 from mobilebert_jax.cli.flags import default_workdir, load_config
+from mobilebert_jax.cli.inspection_tables import print_contents, print_differences
 from mobilebert_jax.cli.tables import print_answers, print_json, print_results, print_scores
 from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
 from mobilebert_jax.recipes.finetune import finetune_folder
@@ -85,6 +87,26 @@ def answer(options: argparse.Namespace) -> None:
             "explanation": answers.explanation,
         }
     )
+
+
+def inspect(options: argparse.Namespace) -> None:
+    """What a path holds; with two, what differs."""
+    from mobilebert_jax.inspection.compare import compare
+    from mobilebert_jax.inspection.contents import read_contents
+
+    contents = [read_contents(path) for path in (options.path, options.other) if path]
+    if len(contents) == 1:
+        print_json(contents[0].to_dict()) if options.json else print_contents(contents[0])
+        return
+    report = {"kind": contents[0].kind, "paths": [options.path, options.other], **compare(*contents)}
+    print_json(report) if options.json else print_differences(report)
+
+
+def print_config(options: argparse.Namespace) -> None:
+    """The resolved config of a command, as overrides."""
+    dataset = getattr(options, "dataset", "")
+    overrides = [*options.overrides, *([f"finetune.questions={dataset}"] if dataset else [])]
+    print(format_config(load_config(options.config, overrides)), end="")
 
 
 def bench(options: argparse.Namespace) -> None:

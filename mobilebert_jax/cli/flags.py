@@ -1,6 +1,5 @@
 """Command-line words to a config: `--config=FILE[:ARGUMENTS]` and `--config.a.b=value`."""
 
-import ast
 import importlib.util
 import json
 import math
@@ -11,6 +10,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mobilebert_jax.cli.config_values import KINDS, leaves_of, parse_value
+from mobilebert_jax.recipes.defaults import default_config
 from mobilebert_jax.utils.errors import UserError
 
 CONFIG_FOLDERS = (Path("configs"), Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
@@ -18,8 +19,6 @@ CONFIG_FOLDERS = (Path("configs"), Path(__file__).parents[1] / "configs", Path(_
 
 SUGGESTIONS = 3
 """How many settings an error about an unknown one names."""
-
-KINDS = {"bool": "true or false", "int": "a whole number", "float": "a finite number", "tuple": "values like 1,2,3"}
 
 
 def load_config(spec: str, overrides: Sequence[str]) -> ConfigDict:
@@ -32,6 +31,7 @@ def load_config(spec: str, overrides: Sequence[str]) -> ConfigDict:
     name, _, arguments = spec.partition(":")
     path = _find(name)
     config = _read_run(path) if path.suffix == ".json" else _call(path, spec, arguments)
+    _check_leaves(config, spec)
     for override in overrides:
         apply_override(config, override)
     config.lock()
@@ -62,19 +62,11 @@ def apply_override(config: ConfigDict, override: str) -> None:
     for part in parents:
         node = node.get(part) if isinstance(node, ConfigDict) else None
     if not isinstance(node, ConfigDict) or leaf not in node:
-        near = ", ".join(f"--config.{each}" for each in nearest(name, leaf_names(config)))
+        near = ", ".join(f"--config.{each}" for each in nearest(name, list(leaves_of(config))))
         raise UserError(f"--config.{name}: no such setting; the nearest are {near}")
     if isinstance(node[leaf], ConfigDict):
         raise UserError(f"--config.{name}: a group of settings, not one: {', '.join(node[leaf])}")
     node[leaf] = parse_value(name, text, node[leaf])
-
-
-def leaf_names(config: ConfigDict, prefix: str = "") -> list[str]:
-    """Dotted names of all leaves."""
-    names = []
-    for name, value in config.items():
-        names += leaf_names(value, f"{prefix}{name}.") if isinstance(value, ConfigDict) else [f"{prefix}{name}"]
-    return names
 
 
 def nearest(name: str, names: Sequence[str]) -> list[str]:
@@ -85,45 +77,6 @@ def nearest(name: str, names: Sequence[str]) -> list[str]:
         return last + SequenceMatcher(None, name, candidate).ratio()
 
     return sorted(names, key=likeness, reverse=True)[:SUGGESTIONS]
-
-
-def parse_value(name: str, text: str, current: Any) -> Any:
-    """`text` as a value of `current`'s type: bool, int (1e3 is one), float, tuple or string."""
-    try:
-        if isinstance(current, bool):
-            return {"true": True, "false": False}[text.lower()]
-        if isinstance(current, int):
-            return _parse_int(text)
-        if isinstance(current, float):
-            return _finite(float(text))
-        if isinstance(current, tuple):
-            return _parse_tuple(text)
-    except (ValueError, KeyError, SyntaxError, OverflowError):
-        kind = KINDS[type(current).__name__]
-        raise UserError(f"--config.{name}={text}: {kind} is needed (now {current!r})") from None
-    return text
-
-
-def _parse_int(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        number = _finite(float(text))
-        if not number.is_integer():
-            raise
-        return int(number)
-
-
-def _finite(number: float) -> float:
-    if not math.isfinite(number):
-        raise ValueError
-    return number
-
-
-def _parse_tuple(text: str) -> tuple:
-    """'(1, 2)', '1,2' or 'a,b' as a tuple; '' and '()' as the empty one."""
-    words = [word.strip().strip("'\"") for word in text.strip("()[] ").split(",") if word.strip()]
-    return tuple(ast.literal_eval(word) if word.lstrip("+-")[:1].isdigit() else word for word in words)
 
 
 def _find(name: str) -> Path:
@@ -144,7 +97,7 @@ def _read_run(path: Path) -> ConfigDict:
     try:
         resolved = json.loads(path.read_text(encoding="utf-8"))["config"]
         return _tuples(dict(resolved))
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"--config={path}: not the config.json of a run; give one, or a .py file") from error
 
 
@@ -152,6 +105,24 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return ConfigDict({name: _tuples(inner) for name, inner in value.items()})
     return tuple(value) if isinstance(value, list) else value
+
+
+def _check_leaves(config: ConfigDict, spec: str) -> None:
+    """UserError unless the config has exactly the settings that a run reads, each a value of its type."""
+    found, known = leaves_of(config), leaves_of(default_config())
+    for name in sorted(known.keys() - found.keys()):
+        raise UserError(f"--config={spec}: the setting {name} is missing; start from recipes/defaults.py")
+    for name, value in found.items():
+        if name not in known:
+            near = ", ".join(nearest(name, list(known)))
+            raise UserError(f"--config={spec}: {name}: no such setting; the nearest are {near}")
+        kind = type(known[name])
+        if kind is float and type(value) is int:
+            with config.ignore_type():
+                config.update_from_flattened_dict({name: float(value)})
+        elif type(value) is not kind or (kind is float and not math.isfinite(value)):
+            wanted = KINDS.get(kind.__name__, "a text")
+            raise UserError(f"--config={spec}: {name}={value!r}: {wanted} is needed, such as {known[name]!r}")
 
 
 def _call(path: Path, spec: str, arguments: str) -> ConfigDict:

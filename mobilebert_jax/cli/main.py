@@ -28,7 +28,8 @@ def main(words: Sequence[str]) -> int:
             # Only now, so that --help and a mistyped option do not wait for JAX.
             from mobilebert_jax.cli import commands
 
-            getattr(commands, options.command)(options)
+            name = "print_config" if getattr(options, "print_config", False) else options.command
+            getattr(commands, name)(options)
             sys.stdout.flush()
     except SystemExit as request:  # argparse has printed its help
         return int(request.code or DONE)
@@ -101,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     _finetune_options(commands.add_parser("finetune", help="question answering on a model folder"))
     _evaluate_options(commands.add_parser("evaluate", help="score a model folder, or a file of predictions"))
     _answer_options(commands.add_parser("answer", help="candidates for a question, with scores and offsets"))
+    _inspect_options(
+        commands.add_parser("inspect", help="what a checkpoint, store, model or run holds, or how two differ")
+    )
     _bench_options(commands.add_parser("bench", help="measurements, side by side"))
     return parser
 
@@ -109,6 +113,7 @@ def _run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
     command.add_argument("--workdir", default="", help="the run's folder (default: runs/ and the config's name)")
     command.add_argument("--max_minutes", type=float, default=0.0, help="save and exit 42 after so many minutes")
+    command.add_argument("--print_config", action="store_true", help="print every setting and its value, do nothing")
     command.epilog = "--config.a.b=value changes one setting of the config, as often as needed"
 
 
@@ -134,6 +139,12 @@ def _answer_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", required=True, help="a model folder with a span head")
     command.add_argument("--passage", required=True, help="a UTF-8 text file")
     command.add_argument("--top_k", type=int, default=5, help="how many candidates (default: %(default)s)")
+    _json_option(command)
+
+
+def _inspect_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("path", help="a run's folder, <phase>/checkpoints or a step of it, data/train, a model folder")
+    command.add_argument("other", nargs="?", default="", help="another one of the same kind: what differs")
     _json_option(command)
 
 

@@ -18,6 +18,9 @@ from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.files import write_json
 from mobilebert_jax.utils.types import Batch
 
+ANNOUNCE_AFTER = 1000
+"""Documents read before the training of a tokenizer is announced."""
+
 
 @dataclasses.dataclass(frozen=True)
 class PreparedData:
@@ -61,12 +64,19 @@ def _tokenizer(config: ConfigDict, corpus: Corpus, folder: Path) -> Tokenizer:
     if (folder / "tokenizer_config.json").exists():
         return Tokenizer.load(folder)
     if config.data.tokenizer == "train":
-        print(f"training a tokenizer on {corpus.spec}", file=sys.stderr, flush=True)
-        tokenizer = Tokenizer.train(corpus, config.data.vocab_size, config.data.lowercase)
+        tokenizer = Tokenizer.train(_announced(corpus), config.data.vocab_size, config.data.lowercase)
     else:
         tokenizer = Tokenizer.load(config.data.tokenizer)
     tokenizer.save(folder)
     return tokenizer
+
+
+def _announced(corpus: Corpus) -> Iterator[str]:
+    """The corpus' documents; says what goes on once it takes a while, so that a refused corpus is one line."""
+    for number, document in enumerate(corpus):
+        if number == ANNOUNCE_AFTER:
+            print(f"training a tokenizer on {corpus.spec}", file=sys.stderr, flush=True)
+        yield document
 
 
 def pretraining_examples(

@@ -55,7 +55,7 @@ def finetune_folder(
     if not config.finetune.questions:
         raise UserError("no questions to train on: give --dataset=FILE, a SQuAD json or builtin:python-docs-qa")
     check_phase(config, "finetune")
-    check_questions(config.finetune.questions)
+    check_questions(config.finetune.questions, task)
     read_encoder(config, model_folder)
     inputs = {"--model": file_input("--model", model_folder), "--task": task, **question_inputs(config)}
     claim(Path(workdir), config, inputs)

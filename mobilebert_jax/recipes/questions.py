@@ -68,7 +68,9 @@ def baselines(questions: Sequence[Question], task: str) -> dict[str, dict[str, A
     return {name: task_scores(questions, texts, task) for name, texts in baseline_predictions(questions).items()}
 
 
-def check_questions(spec: str) -> None:
-    """UserError when there are no such questions; the builtin set is not made for that."""
+def check_questions(spec: str, task: str = "squad2") -> None:
+    """UserError when there are no such questions for the task; the builtin set is not made for that."""
     if spec != BUILTIN:
-        open_questions(spec)
+        load_questions(spec, task)
+        # The whole file too: an id may stand there twice, once in each part.
+        load_heldout(spec, task)

@@ -24,7 +24,7 @@ from mobilebert_jax.recipes.settings import (
     transfer_pair,
 )
 from mobilebert_jax.recipes.student import Teacher
-from mobilebert_jax.recipes.workdir import claim, file_input
+from mobilebert_jax.recipes.workdir import claim, file_input, unchanged_if_refused
 from mobilebert_jax.training.loop import Phase, run_phase
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
@@ -43,9 +43,13 @@ def run_recipe(
     Raises:
         UserError: bad config, text or workdir. Stopped: asked to stop, the state is saved.
     """
-    data = prepare_run(config, Path(workdir), stopper)
-    check_examples(config, data)
-    recipe = _Recipe(config, Path(workdir), data, stopper)
+    workdir = Path(workdir)
+    with unchanged_if_refused(workdir):
+        data = prepare_run(config, workdir, stopper)
+        check_examples(config, data)
+        recipe = _Recipe(config, workdir, data, stopper)
+        if config.teacher.path:
+            recipe.finished_teacher()
     if "teacher" in phases:
         recipe.teacher()
     if "transfer" in phases or "distill" in phases:
@@ -59,8 +63,9 @@ def prepare_run(config: ConfigDict, workdir: Path, stopper: Stopper) -> Prepared
     if config.finetune.questions:
         check_questions(config.finetune.questions)
     given = {"teacher.path": file_input("teacher.path", config.teacher.path)} if config.teacher.path else {}
-    claim(workdir, config, given | question_inputs(config))
-    return prepare(config, workdir, stopper)
+    with unchanged_if_refused(workdir):
+        claim(workdir, config, given | question_inputs(config))
+        return prepare(config, workdir, stopper)
 
 
 class _Recipe:
@@ -80,7 +85,7 @@ class _Recipe:
         """Knowledge transfer and pre-training distillation."""
         distilled = self._model("distill")
         if not distilled.exists():
-            teacher = self._finished_teacher()
+            teacher = self.finished_teacher()
             phase = distill_phase(self.config, self.data, teacher, self._transferred(teacher))
             self._publish(distilled, self.student_config, self._train(phase))
         if not (self.workdir / "model").exists():
@@ -100,7 +105,7 @@ class _Recipe:
         self._publish(self._model("transfer"), self.student_config, params)
         return params
 
-    def _finished_teacher(self) -> Teacher:
+    def finished_teacher(self) -> Teacher:
         """The teacher from its model folder, whoever made it."""
         path = Path(self.config.teacher.path or self._model("teacher"))
         if not path.exists():

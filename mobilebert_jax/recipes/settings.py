@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.names import RUN_TIME_FIELDS
 from mobilebert_jax.optim.optimizer import OptimizerConfig
+from mobilebert_jax.text.examples import check_sizes
 from mobilebert_jax.training.loop import Cadence
 from mobilebert_jax.training.program import LearningRate
 from mobilebert_jax.training.stages import TRANSFER_TERMS
@@ -92,6 +93,7 @@ def check_config(config: ConfigDict) -> None:
     """
     if not config.data.corpus:
         raise UserError("data.corpus is empty: give text files or builtin:python-docs, e.g. --config.data.corpus=a.txt")
+    check_data(config)
     check_transfer(config)
     if not 0 <= config.distill.ground_truth_ratio <= 1:
         raise UserError(f"distill.ground_truth_ratio={config.distill.ground_truth_ratio}: must lie in [0, 1]")
@@ -108,6 +110,20 @@ def check_config(config: ConfigDict) -> None:
     blocks, each = models["student"].num_hidden_layers, 2 if config.transfer.background else 1
     if config.transfer.strategy == "progressive" and config.transfer.steps < blocks * each:
         raise UserError(f"transfer.steps={config.transfer.steps}: {blocks} blocks need at least {each} each to learn")
+
+
+def check_data(config: ConfigDict) -> None:
+    """The shares of the data and the seed; UserError names the one that cannot be."""
+    if config.seed < 0:
+        raise UserError(f"seed={config.seed}: must not be negative")
+    data = config.data
+    for name, possible, right in (
+        ("heldout_fraction", 0 < data.heldout_fraction < 1, "between 0 and 1, both excluded"),
+        ("mask_probability", 0 < data.mask_probability <= 1, "above 0 and at most 1"),
+        ("short_sequence_probability", 0 <= data.short_sequence_probability <= 1, "from 0 to 1"),
+    ):
+        if not possible:
+            raise UserError(f"data.{name}={data[name]}: must be {right}")
 
 
 def check_transfer(config: ConfigDict) -> None:
@@ -149,6 +165,9 @@ def check_phase(config: ConfigDict, name: str) -> None:
             raise UserError(f"{name}.optimizer.{field}={phase.optimizer[field]}: must not be negative")
     with _named(f"{name}.optimizer", "optimizer"):
         optimizer_config(phase)
+    if name != "finetune":
+        with _named(name, name):
+            check_sizes(phase.batch_size, phase.sequence_length, phase.max_predictions, config.data.mask_probability)
     if name == "finetune" and phase.max_query_length + 3 >= phase.sequence_length:
         raise UserError(
             f"finetune.max_query_length={phase.max_query_length}: leaves a window of "

@@ -1,10 +1,12 @@
 """A run's folder belongs to one config: what may change between restarts and what may not."""
 
+import contextlib
 import hashlib
 import json
 import platform
+import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.files import file_sha256, read_json, write_json
+from mobilebert_jax.utils.files import file_sha256, read_json, write_json, write_text
 
 # The rest is identity: model, data, phases, optimizer, seed.
 MAY_CHANGE = {
@@ -43,12 +45,37 @@ def claim(workdir: Path, config: ConfigDict, inputs: Mapping[str, str] | None = 
         raise UserError(f"--workdir={workdir}: {error.strerror}; give a folder that can be written") from error
     path = workdir / "config.json"
     if path.exists():
-        started = _read(path)
+        started = read_run(path)
         # As long as nothing was made, a config that turned out to be wrong may still be put right.
         if any(entry != path and not entry.name.startswith(".") for entry in workdir.iterdir()):
             _check_same(workdir, started, resolved, inputs)
     run = {"config": resolved, "identity": identity_hash(resolved, inputs), "inputs": inputs, "versions": _versions()}
     write_json(path, run)
+
+
+@contextlib.contextmanager
+def unchanged_if_refused(workdir: Path) -> Iterator[None]:
+    """Around what happens before training: a UserError leaves the folder as it was, config.json and data/ included.
+
+    What was there before stays: only a data/ that is new is taken away again.
+    """
+    path, data = workdir / "config.json", workdir / "data"
+    existed, before, had_data = workdir.exists(), path.read_bytes() if path.is_file() else None, data.exists()
+    try:
+        yield
+    except UserError:
+        if not had_data:
+            shutil.rmtree(data, ignore_errors=True)
+        if before is None:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        elif path.read_bytes() != before:
+            write_text(path, before.decode())
+        if not existed:
+            # What else lies there by now is not ours.
+            with contextlib.suppress(OSError):
+                workdir.rmdir()
+        raise
 
 
 def file_input(name: str, path: str | Path) -> str:
@@ -94,11 +121,12 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The config.json of a run; UserError when it is something else's, such as a model folder's."""
+def read_run(path: Path) -> dict[str, Any]:
+    """The config.json of a run: config, identity, inputs, versions; UserError when it is something else's."""
     try:
         found = read_json(path)
-        return {"config": dict(found["config"]), "inputs": dict(found["inputs"])}
+        parts = {name: dict(found[name]) for name in ("config", "inputs", "versions")}
+        return {**parts, "identity": str(found["identity"])}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not the config.json of a run; give another --workdir") from error
 
@@ -109,7 +137,7 @@ def _check_same(workdir: Path, old: dict[str, Any], resolved: dict[str, Any], in
         name, before, after = differing
         raise UserError(
             f"config.{name}={after!r}: {workdir} was started with {before!r}, and this may not change between "
-            "restarts; use another --workdir"
+            f"restarts; use another --workdir, or change only {', '.join(sorted(MAY_CHANGE))}, which may"
         )
     for name in sorted({*old["inputs"], *inputs}):
         before, after = old["inputs"].get(name, "none"), inputs.get(name, "none")

@@ -73,7 +73,7 @@ class PretrainingExamples:
         store without a pair (a document of two sentences, and a second document) and for sizes that make no sense.
         """
         _check_store(store, vocabulary)
-        _check_sizes(batch_size, sequence_length, max_predictions, mask_probability)
+        check_sizes(batch_size, sequence_length, max_predictions, mask_probability)
         self.store = store
         self.vocabulary = vocabulary
         self.seed = seed
@@ -207,7 +207,8 @@ def _check_store(store: TokenStore, vocabulary: Vocabulary) -> None:
         )
 
 
-def _check_sizes(batch_size: int, sequence_length: int, max_predictions: int, mask_probability: float) -> None:
+def check_sizes(batch_size: int, sequence_length: int, max_predictions: int, mask_probability: float) -> None:
+    """UserError that begins with the name of a size no examples could be made with."""
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size}: at least 1 is needed")
     if not 5 <= sequence_length <= 1 << 16:

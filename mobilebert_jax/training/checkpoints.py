@@ -1,6 +1,7 @@
 """Checkpoints of one phase, through Orbax: asynchronous, atomic, the newest few kept.
 
-The only file that knows Orbax, whose interface moves; what is used here is common to 0.11.36 and 0.12.
+Only this file and checkpoint_reader.py know Orbax, whose interface moves; what is used here is common to 0.11.36 and
+0.12.
 """
 
 from pathlib import Path

@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-from mobilebert_jax.cli.flags import apply_override, default_workdir, leaf_names, load_config, nearest, parse_value
+from mobilebert_jax.cli.config_values import format_config, leaves_of, parse_value
+from mobilebert_jax.cli.flags import apply_override, default_workdir, load_config, nearest
 from mobilebert_jax.recipes.workdir import claim, flat
 from mobilebert_jax.utils.errors import UserError
 
@@ -31,7 +33,7 @@ def other(value):
 def test_every_leaf_of_every_config_can_be_set_from_the_command_line(spec):
     config = load_config(spec, [])
     leaves = flat(config.to_dict())
-    assert len(leaves) > 100 and leaves.keys() == set(leaf_names(config))
+    assert len(leaves) > 100 and leaves == leaves_of(config)
     words, expected = {}, {}
     for name, value in leaves.items():
         assert type(value) in (bool, int, float, str, tuple), name
@@ -41,11 +43,40 @@ def test_every_leaf_of_every_config_can_be_set_from_the_command_line(spec):
 
 
 @pytest.mark.parametrize("spec", SPECS)
+def test_every_leaf_set_to_what_it_prints_as_stays_what_it_is(spec):
+    config = load_config(spec, [])
+    for name, value in leaves_of(config).items():
+        parsed = parse_value(name, str(value), value)
+        assert parsed == value and type(parsed) is type(value), name
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_printed_config_is_the_overrides_that_make_it(spec):
+    changed = load_config(spec, ["data.corpus=my texts/*.zst", "transfer.copy=", "transfer.layer_map=1,2"])
+    lines = format_config(changed).splitlines()
+    words = [word for line in lines for word in shlex.split(line)]
+    assert len(words) == len(lines) == len(leaves_of(changed))
+    overrides = [word.removeprefix("--config.") for word in words]
+    assert load_config("demo", overrides).to_dict() == changed.to_dict()
+
+
+@pytest.mark.parametrize("text", ["None", "none", "NULL", "1,None"])
+def test_none_is_no_value(text):
+    assert parse_value("x", "none", "full") == "none"  # which is a choice of some settings
+    for current in ((1, 2), ("embeddings",), *(["text"] if text in ("None", "NULL") else [])):
+        with pytest.raises(UserError, match=f"--config.a.b={text}: "):
+            parse_value("a.b", text, current)
+
+
+@pytest.mark.parametrize("spec", SPECS)
 def test_a_run_s_config_json_can_be_read_again(spec, tmp_path):
     config = load_config(spec, ["seed=3", "transfer.layer_map=1,2", "transfer.copy="])
     claim(tmp_path, config)
     again = load_config(str(tmp_path / "config.json"), [])
     assert again.to_dict() == config.to_dict()
+    claim(tmp_path / "again", again)
+    runs = [json.loads((folder / "config.json").read_text()) for folder in (tmp_path, tmp_path / "again")]
+    assert runs[0]["identity"] == runs[1]["identity"]
     assert load_config(str(tmp_path / "config.json"), ["seed=4"]).seed == 4
 
 
@@ -64,7 +95,7 @@ def test_a_run_s_config_json_can_be_read_again(spec, tmp_path):
         ("[1,2]", (), (1, 2)),
         ("embeddings", ("embeddings", "heads"), ("embeddings",)),
         ("'a', \"b\"", (), ("a", "b")),
-        ("None", "text", "None"),
+        ("none", "text", "none"),
         ("", "text", ""),
         ("a=b", "text", "a=b"),
     ],
@@ -161,6 +192,45 @@ def test_a_file_that_is_no_config_is_refused(tmp_path, text, message):
 def test_an_unknown_config_is_refused(spec, message):
     with pytest.raises(UserError, match=message):
         load_config(spec, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("teacher", "steps", None), r"teacher\.steps=None: a whole number is needed, such as 500000"),
+        (("teacher", "steps", 1.5), r"teacher\.steps=1\.5: a whole number"),
+        (("data", "lowercase", 1), r"data\.lowercase=1: true or false"),
+        (("data", "corpus", 1), r"data\.corpus=1: a text is needed"),
+        (("data", "mask_probability", float("nan")), r"data\.mask_probability=nan: a finite number"),
+        (("teacher", "stepz", 3), r"teacher\.stepz: no such setting; the nearest are teacher\.steps"),
+        (("teacher", {}), r"the setting teacher\.accumulation is missing"),
+        (("seed", {"a": 1}), r"the setting seed is missing"),
+    ],
+)
+def test_a_config_with_other_settings_than_a_run_s_is_refused(tmp_path, change, message):
+    claim(tmp_path, load_config("demo", []))
+    run = json.loads((tmp_path / "config.json").read_text())
+    *parents, name, value = change
+    node = run["config"]
+    for parent in parents:
+        node = node[parent]
+    node[name] = value
+    (tmp_path / "config.json").write_text(json.dumps(run))
+    with pytest.raises(UserError, match=message):
+        load_config(str(tmp_path / "config.json"), [])
+
+
+def test_a_whole_number_is_a_number_too(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from mobilebert_jax.recipes.defaults import default_config\n"
+        "def get_config():\n"
+        "    values = default_config().to_dict()\n"
+        "    values['teacher']['next_sentence'] = 2\n"
+        "    from ml_collections import ConfigDict\n"
+        "    return ConfigDict(values)\n"
+    )
+    found = load_config(str(tmp_path / "mine.py"), []).teacher.next_sentence
+    assert found == 2 and type(found) is float
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "nonsense", json.dumps({"config": 3})])

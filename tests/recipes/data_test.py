@@ -14,7 +14,8 @@ def tiny_config(tiny_run, *changes):
     return load_config("demo", [*words, *changes])
 
 
-def test_what_is_there_is_not_made_again(tiny_run, tmp_path, capsys):
+def test_what_is_there_is_not_made_again(tiny_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("mobilebert_jax.recipes.data.ANNOUNCE_AFTER", 10)
     config = tiny_config(tiny_run)
     first = prepare(config, tmp_path, Stopper())
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*") if path.name != "manifest.json"}

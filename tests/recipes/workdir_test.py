@@ -62,14 +62,17 @@ def test_every_setting_that_may_change_exists():
 def test_model_data_phases_optimizer_and_seed_may_not(started, change):
     written = (started / "config.json").read_text()
     name, _, _ = change.partition("=")
-    with pytest.raises(UserError, match=rf"^config\.{name}=.*may not change between restarts; use another --workdir$"):
+    with pytest.raises(
+        UserError, match=rf"^config\.{name}=.*may not change between restarts; use another --workdir, or"
+    ):
         claim(started, demo(change))
     assert (started / "config.json").read_text() == written
 
 
-def test_the_message_names_the_old_value_and_the_new(started):
-    with pytest.raises(UserError, match=r"config\.seed=3: .* was started with 0"):
+def test_the_message_names_the_old_value_the_new_and_what_may_change(started):
+    with pytest.raises(UserError, match=r"config\.seed=3: .* was started with 0") as error:
         claim(started, demo("seed=3"))
+    assert str(error.value).endswith(f"or change only {', '.join(sorted(MAY_CHANGE))}, which may")
 
 
 def test_as_long_as_nothing_was_made_the_config_may_be_put_right(tmp_path):

@@ -1,0 +1,196 @@
+"""What a path holds: a checkpoint, a token store, a model folder or a run, told apart by its files."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+
+from mobilebert_jax.models.pretrained import CONFIG, WEIGHTS
+from mobilebert_jax.recipes.settings import PHASES
+from mobilebert_jax.recipes.workdir import flat, read_run
+from mobilebert_jax.text.store import TokenStore
+from mobilebert_jax.text.store_writer import ARRAYS, MANIFEST
+from mobilebert_jax.training.checkpoint_reader import StoredCheckpoint, finished_steps, is_step
+from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.files import file_sha256, read_json
+
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}
+DTYPES |= {f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)} | {f"U{bits}": f"uint{bits}" for bits in (8, 16, 32)}
+"""safetensors' names of dtypes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """One array of a tree."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def count(self) -> int:
+        """Number of scalars."""
+        return int(np.prod(self.shape))
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What lies at a path.
+
+    Attributes:
+        kind: checkpoint, store, model or run.
+        facts: what else is known, as plain JSON values; fingerprints are hex SHA-256.
+        leaves: arrays by name, parts separated by `separator`.
+        load: reads all of them.
+    """
+
+    kind: str
+    path: Path
+    facts: dict[str, Any]
+    leaves: dict[str, Leaf]
+    load: Callable[[], dict[str, np.ndarray]]
+    separator: str = "/"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the arrays, as plain JSON values."""
+        tree = {name: {"shape": list(leaf.shape), "dtype": leaf.dtype} for name, leaf in self.leaves.items()}
+        return {"kind": self.kind, "path": str(self.path), **self.facts, "tree": tree}
+
+
+def read_contents(path: str | Path) -> Contents:
+    """What lies at `path`; nothing there is changed.
+
+    Raises:
+        UserError: no such path, none of the four kinds, or damaged.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
+    if path.is_dir() and is_step(path):
+        return _checkpoint(path, path)
+    if steps := finished_steps(path):
+        return _checkpoint(path, path / str(steps[-1]))
+    if (path / MANIFEST).is_file() and (path / f"{ARRAYS[0]}.npy").is_file():
+        return _store(path)
+    if (path / WEIGHTS).is_file():
+        return _model(path)
+    if (path / CONFIG).is_file():
+        return _run(path)
+    raise UserError(
+        f"{path}: nothing to inspect; give a run's folder, a phase's checkpoints (or one step of it), "
+        "a token store such as data/train, or a model folder"
+    )
+
+
+def _checkpoint(path: Path, folder: Path) -> Contents:
+    stored = StoredCheckpoint.open(folder)
+    arrays = stored.load()
+    leaves = {name: Leaf(tuple(leaf.shape), str(leaf.dtype)) for name, leaf in stored.leaves.items()}
+    # Of the parameters' values: Orbax's files hold times, these are equal exactly when the parameters are.
+    parameters = {name: value for name, value in arrays.items() if name.startswith("params/")}
+    facts = {
+        "step": int(folder.name) if folder.name.isdigit() else None,
+        "steps": finished_steps(folder.parent),
+        **stored.meta,
+        "parameters": sum(leaf.count for name, leaf in leaves.items() if name in parameters),
+        "optimizer_slots": sum(leaf.count for name, leaf in leaves.items() if name not in parameters),
+        "sha256": {"params": _sha256_of_arrays(parameters)},
+    }
+    return Contents("checkpoint", path, facts, leaves, stored.load)
+
+
+def _sha256_of_arrays(arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(arrays.items()):
+        digest.update(f"{name} {value.dtype} {value.shape}\n".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _store(path: Path) -> Contents:
+    store = TokenStore.open(path)
+    arrays = {name: getattr(store, name) for name in ARRAYS}
+    counts = {f"num_{name}" for name in ("documents", "sentences", "tokens")}
+    content = hashlib.sha256("".join(hashlib.sha256(arrays[name]).hexdigest() for name in ARRAYS).encode())
+    facts = {
+        "documents": store.num_documents,
+        "sentences": store.num_sentences,
+        "tokens": store.num_tokens,
+        **{name: value for name, value in store.manifest.items() if name not in counts | {"sha256"}},
+        "sha256": {"content": content.hexdigest()},
+        "intact": content.hexdigest() == store.manifest.get("sha256"),
+    }
+    leaves = {name: Leaf(array.shape, str(array.dtype)) for name, array in arrays.items()}
+    return Contents("store", path, facts, leaves, lambda: arrays)
+
+
+def _model(path: Path) -> Contents:
+    weights = path / WEIGHTS
+    leaves = _tensor_leaves(weights)
+    try:
+        config = read_json(path / CONFIG)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or f"not JSON ({error})"
+        raise UserError(f"{path / CONFIG}: {reason}; a model folder has its config there") from error
+    facts = {
+        "architectures": config.get("architectures") if isinstance(config, dict) else None,
+        "parameters": sum(leaf.count for leaf in leaves.values()),
+        "config": config,
+        "sha256": {entry.name: file_sha256(entry) for entry in sorted(path.iterdir()) if entry.is_file()},
+    }
+    return Contents("model", path, facts, leaves, lambda: _load_tensors(weights), separator=".")
+
+
+def _tensor_leaves(path: Path) -> dict[str, Leaf]:
+    """Shapes and dtypes from the file's header alone."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            return {
+                name: Leaf(tuple(part.get_shape()), DTYPES.get(part.get_dtype(), part.get_dtype()))
+                for name, part in sorted(slices.items())
+            }
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def _load_tensors(path: Path) -> dict[str, np.ndarray]:
+    # Through JAX, whose NumPy arrays know bfloat16.
+    with safetensors.safe_open(path, framework="flax") as file:
+        return {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+
+
+def _run(path: Path) -> Contents:
+    run = read_run(path / CONFIG)
+    settings = flat(run["config"])
+    stores = {name: _store(path / "data" / name) for name in ("train", "heldout") if (path / "data" / name).is_dir()}
+    model = _model(path / "model") if (path / "model" / WEIGHTS).is_file() else None
+    facts = {
+        "identity": run["identity"],
+        "inputs": run["inputs"],
+        "versions": run["versions"],
+        "stores": {name: store.facts for name, store in stores.items()},
+        "phases": {name: _phase(path / name, settings) for name in PHASES if (path / name).is_dir()},
+        "config": settings,
+        "sha256": {f"model/{name}": value for name, value in model.facts["sha256"].items()} if model else {},
+    }
+    if model is None:
+        return Contents("run", path, facts, {}, dict)
+    return Contents("run", path, facts, model.leaves, model.load, separator=".")
+
+
+def _phase(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """How far a phase has come."""
+    steps = finished_steps(folder / "checkpoints")
+    meta = StoredCheckpoint.open(folder / "checkpoints" / str(steps[-1])).meta if steps else {}
+    weights = folder / "model" / WEIGHTS
+    return {
+        "step": steps[-1] if steps else 0,
+        "of": settings.get(f"{folder.name}.steps"),
+        "stage": meta.get("stage"),
+        "finished": weights.is_file(),
+        "sha256": file_sha256(weights) if weights.is_file() else None,
+    }

@@ -1,0 +1,74 @@
+"""A checkpoint on disk as it is: without the model that made it, and without touching it."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.files import read_json
+from mobilebert_jax.utils.trees import named_leaves
+
+MARK = "_CHECKPOINT_METADATA"
+"""What Orbax writes into the folder of every finished step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredCheckpoint:
+    """One step's folder: `meta` (phase, stage, step, ...) and the leaves' shapes and dtypes, before any array is read.
+
+    `leaves` are named as in `params/encoder/layers/...` and `opt_state/...`.
+    """
+
+    folder: Path
+    meta: dict[str, Any]
+    leaves: dict[str, jax.ShapeDtypeStruct]
+    _tree: Any = dataclasses.field(repr=False)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "StoredCheckpoint":
+        """Reads what the folder of one step says about itself; UserError when it is none, unfinished or damaged."""
+        folder = Path(folder).resolve()
+        if not is_step(folder):
+            raise UserError(f"{folder}: no finished checkpoint there (no {MARK})")
+        try:
+            meta = dict(read_json(folder / "meta" / "metadata"))
+            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+                metadata = reader.metadata(folder / "state").item_metadata
+            if metadata is None:
+                raise ValueError("files of its state are missing or damaged")
+            tree = metadata.tree
+            found = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in named_leaves(tree).items()}
+            found = dict(sorted(found.items(), key=lambda item: not item[0].startswith("params/")))
+        except Exception as error:  # whatever Orbax and TensorStore raise on damaged files
+            raise UserError(f"{folder}: the checkpoint cannot be read ({_first_line(error)})") from error
+        return cls(folder, meta, found, tree)
+
+    def load(self) -> dict[str, np.ndarray]:
+        """All arrays by name, in host memory; UserError when they cannot be read."""
+        wanted = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), self._tree)
+        try:
+            with ocp.PyTreeCheckpointer() as reader:
+                tree = reader.restore(self.folder / "state", args=ocp.args.PyTreeRestore(restore_args=wanted))
+        except Exception as error:  # as above
+            raise UserError(f"{self.folder}: the checkpoint cannot be read ({_first_line(error)})") from error
+        return named_leaves(tree)
+
+
+def is_step(folder: Path) -> bool:
+    """True for the folder of one finished step."""
+    return (folder / MARK).is_file() and (folder / "state").is_dir()
+
+
+def finished_steps(folder: str | Path) -> list[int]:
+    """The finished steps in a phase's checkpoints folder, ascending; [] when there are none."""
+    folder = Path(folder)
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return sorted(int(entry.name) for entry in entries if entry.name.isdigit() and is_step(entry))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
