@@ -14,6 +14,7 @@ from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
 from mobilebert_jax.recipes.data import batch_stream
+from mobilebert_jax.recipes.lock import locked
 from mobilebert_jax.recipes.plans import alone_plan
 from mobilebert_jax.recipes.questions import answer_all, baselines, check_questions, load_questions, model_scores
 from mobilebert_jax.recipes.settings import (
@@ -58,8 +59,9 @@ def finetune_folder(
     check_questions(config.finetune.questions)
     read_encoder(config, model_folder)
     inputs = {"--model": file_input("--model", model_folder), "--task": task, **question_inputs(config)}
-    claim(Path(workdir), config, inputs)
-    return finetune(config, model_folder, task, Path(workdir), stopper)
+    with locked(workdir):
+        claim(Path(workdir), config, inputs)
+        return finetune(config, model_folder, task, Path(workdir), stopper)
 
 
 def question_inputs(config: ConfigDict) -> dict[str, str]:
