@@ -89,14 +89,17 @@ class _PhaseRun:
 
     def _resume(self) -> tuple[Params, Any, int]:
         """(whole parameters, slots or None, step): from the newest checkpoint, or fresh."""
-        found = self.checkpoints.latest()
+        found = self.checkpoints.restore_newest(self._shapes, _say)
         if found is None:
             return self.phase.init(), None, 0
-        step, meta = found
+        step, _, params, opt_state = found
+        return params, opt_state, step
+
+    def _shapes(self, meta: dict[str, Any]) -> tuple[Params, Any]:
+        """The shapes of a checkpoint's parameters and slots, which depend on its stage."""
         params = jax.eval_shape(self.phase.init)
         trained = jax.eval_shape(lambda tree: self.phase.programs[meta["stage"]].cut(tree, 0)[0], params)
-        slots = jax.eval_shape(make_optimizer(self.phase.optimizer).init, trained)
-        return (*self.checkpoints.restore(step, params, slots), step)
+        return params, jax.eval_shape(make_optimizer(self.phase.optimizer).init, trained)
 
     def run(self) -> Params:
         """All stages that are left."""
@@ -223,8 +226,8 @@ class _PhaseRun:
             return program.gradients(state.trained, rest, phase.teacher, batch, counts, control, key)[0]
 
         place = explain(networks, batch, jax.device_get(metrics), jax.jit(gradients))
-        newest = self.checkpoints.latest()
-        kept = f"the checkpoint of step {newest[0]} is kept" if newest else "no checkpoint was written yet"
+        newest = self.checkpoints.latest_step()
+        kept = "no checkpoint was written yet" if newest is None else f"the checkpoint of step {newest} is kept"
         stage = phase.plan.stages[phase.plan.index_at(step)].name
         raise NonFiniteError(f"{phase.name} step {step} (stage {stage}): {place}; {kept}")
 

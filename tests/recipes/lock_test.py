@@ -35,9 +35,9 @@ def holder(tmp_path):
 
 
 def test_a_second_process_is_refused_and_told_the_first_ones_pid(holder, tmp_path):
-    with pytest.raises(UserError, match=rf"^--workdir={tmp_path}/run: another process \(pid {holder.pid}\) works"):
-        with locked(tmp_path / "run"):
-            raise AssertionError("two holders")
+    refused = rf"^--workdir={tmp_path}/run: another process \(pid {holder.pid}\) works there"
+    with pytest.raises(UserError, match=refused), locked(tmp_path / "run"):
+        raise AssertionError("two holders")
     assert holder.poll() is None
 
 
