@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from mobilebert_jax.inference.predictor import make_predictor
+from mobilebert_jax.inference.predictor import Predict, make_predictor
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
@@ -32,9 +32,9 @@ from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.alone import AloneProgram
 from mobilebert_jax.training.loop import Phase, run_phase
 from mobilebert_jax.training.stopping import Stopper
-from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.files import read_json, write_json
-from mobilebert_jax.utils.types import Params
+from mobilebert_jax.utils.types import Batch, Params
 
 PREDICTION_SETTINGS = "sequence_length doc_stride max_query_length max_answer_length n_best batch_size".split()
 
@@ -90,7 +90,7 @@ def finetune(
     params = run_phase(finetune_phase(config, cfg, encoder, tokenizer, train), folder, stopper)
     for place in (folder / "model", workdir / "model"):
         save_pretrained(place, build_model(cfg, "qa"), params, tokenizer)
-    predict = make_predictor(build_model(cfg, "qa"), params)
+    predict = _interruptible(make_predictor(build_model(cfg, "qa"), params), stopper)
     settings = {name: config.finetune[name] for name in PREDICTION_SETTINGS}
     predictions = answer_all(predict, tokenizer, heldout, task, **settings)
     write_predictions(predictions, folder)
@@ -98,6 +98,17 @@ def finetune(
     results = {"questions": len(heldout), "task": task, "student": scores, "baselines": baselines(heldout, task)}
     write_json(folder / "results.json", results)
     return results
+
+
+def _interruptible(predict: Predict, stopper: Stopper) -> Predict:
+    """`predict` that ends with `Stopped` as soon as there is a reason."""
+
+    def stoppable(batch: Batch):
+        if stopper.reason:
+            raise Stopped(f"{stopper.reason}; finetune is trained, its answers are not scored yet")
+        return predict(batch)
+
+    return stoppable
 
 
 def read_encoder(config: ConfigDict, model_folder: str | Path) -> tuple[ModelConfig, Params, Tokenizer]:

@@ -23,6 +23,7 @@ MAY_CHANGE = {
     "evaluate_batches",
     "save_every",
     "keep_checkpoints",
+    "nonfinite_skips",
     "remat",
     "scan_unroll",
 }

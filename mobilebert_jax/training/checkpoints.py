@@ -3,8 +3,9 @@
 The only file that knows Orbax, whose interface moves; what is used here is common to 0.11.36 and 0.12.
 """
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.faults import machine_fault
 from mobilebert_jax.utils.types import Params
 
 Target = Callable[[dict[str, Any]], tuple[Params, Any]]
@@ -68,12 +70,17 @@ class Checkpoints:
         return None
 
     def save(self, step: int, params: Params, opt_state: Any, meta: dict[str, Any]) -> None:
-        """Starts writing; returns once the arrays are out of the way of the next, donating step."""
+        """Starts writing; returns once the arrays are out of the way of the next, donating step.
+
+        Raises:
+            UserError: this checkpoint, or the one before, which is written in the background, cannot be written.
+        """
         if step in self._manager.all_steps():
             return
         tree = _copied({"params": params, "opt_state": opt_state})
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta))
-        self._manager.save(step, args=arguments, force=True)
+        with self._naming_the_folder():
+            self._manager.save(step, args=arguments, force=True)
 
     def restore(self, step: int, params: Params, opt_state: Any) -> tuple[Params, Any]:
         """Parameters and slots in the shapes given (`jax.ShapeDtypeStruct` leaves)."""
@@ -87,12 +94,30 @@ class Checkpoints:
         return tree["params"], tree["opt_state"]
 
     def wait(self) -> None:
-        """Blocks until everything started is on disk; raises what went wrong there."""
-        self._manager.wait_until_finished()
+        """Blocks until everything started is on disk; UserError when that failed."""
+        with self._naming_the_folder():
+            self._manager.wait_until_finished()
+
+    def check(self) -> None:
+        """UserError when something started in the background has failed meanwhile; costs less than a microsecond."""
+        with self._naming_the_folder():
+            self._manager.check_for_errors()
 
     def close(self) -> None:
         """Waits and frees the manager's threads."""
-        self._manager.close()
+        with self._naming_the_folder():
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _naming_the_folder(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # the writing thread's, in whatever Orbax has wrapped it
+            reason = machine_fault(error) or _first_line(error)
+            raise UserError(
+                f"{self._folder}: a checkpoint cannot be written ({reason}); put that right and start again: the run "
+                "goes on from the last one that was"
+            ) from error
 
 
 def _first_line(error: Exception) -> str:
