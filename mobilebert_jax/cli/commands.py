@@ -13,7 +13,6 @@ from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, scor
 from mobilebert_jax.recipes.finetune import finetune_folder
 from mobilebert_jax.recipes.run import prepare_run, run_recipe
 from mobilebert_jax.recipes.settings import PHASES
-from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
 
 
@@ -39,7 +38,7 @@ def distill(options: argparse.Namespace) -> None:
 
 def prepare(options: argparse.Namespace) -> None:
     """Tokenizer and token stores alone."""
-    data = prepare_run(load_config(options.config, options.overrides), _workdir(options), _stopper(options))
+    data = prepare_run(load_config(options.config, options.overrides), _workdir(options), options.stopper)
     for name, store in (("train", data.train), ("heldout", data.heldout)):
         print(f"{name}: {store.num_documents} documents, {store.num_sentences} sentences, {store.num_tokens} tokens")
     print(f"finished: {_workdir(options) / 'data'}")
@@ -49,8 +48,7 @@ def finetune(options: argparse.Namespace) -> None:
     """Question answering on a given model folder, by default in a folder beside the config's run."""
     config = load_config(options.config, options.overrides)
     workdir = _workdir(options, f"-{options.task}")
-    stopper = _stopper(options)
-    print_results(finetune_folder(config, options.model, options.dataset, options.task, workdir, stopper))
+    print_results(finetune_folder(config, options.model, options.dataset, options.task, workdir, options.stopper))
     print(f"finished: {workdir / 'model'}")
 
 
@@ -126,15 +124,7 @@ def bench(options: argparse.Namespace) -> None:
 
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:
     config = load_config(options.config, options.overrides)
-    return run_recipe(config, _workdir(options), _stopper(options), phases)
-
-
-def _stopper(options: argparse.Namespace) -> Stopper:
-    if not 0 <= options.max_minutes < math.inf:
-        raise UserError(f"--max_minutes={options.max_minutes}: a number of minutes is needed, 0 for no limit")
-    stopper = Stopper(options.max_minutes)
-    stopper.install()
-    return stopper
+    return run_recipe(config, _workdir(options), options.stopper, phases)
 
 
 def _workdir(options: argparse.Namespace, suffix: str = "") -> Path:

@@ -2,12 +2,15 @@
 
 import argparse
 import logging
+import math
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 
+from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import Stopped, UserError
+from mobilebert_jax.utils.faults import machine_fault
 
 DONE, BAD_INPUT, STOPPED, INTERRUPTED = 0, 2, 42, 130
 
@@ -23,6 +26,9 @@ def main(words: Sequence[str]) -> int:
     """Runs one command; returns 0 done, 2 bad input or config (one line on stderr), 42 stopped with the state saved."""
     try:
         options = parse(words)
+        if hasattr(options, "max_minutes"):
+            # Before the seconds that importing JAX takes, in which a signal would otherwise kill.
+            options.stopper = _stopper(options.max_minutes)
         with warnings.catch_warnings():
             _quiet_libraries()
             # Only now, so that --help and a mistyped option do not wait for JAX.
@@ -41,14 +47,22 @@ def main(words: Sequence[str]) -> int:
         return BAD_INPUT
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"mobilebert: {error.filename}: {error.strerror}", file=sys.stderr)
-        return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        fault = _file_fault(error)
+        if fault is None:
+            raise
+        print(f"mobilebert: {fault}", file=sys.stderr)
+        return BAD_INPUT
     return DONE
+
+
+def _file_fault(error: Exception) -> str | None:
+    """One line for a file or disk that refuses, whatever a library has wrapped it in; None for a mistake of ours."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return machine_fault(error)
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -66,6 +80,14 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         raise UserError(f"--config.{overrides[0]}: `mobilebert {options.command}` has no config; see mobilebert --help")
     options.overrides = overrides
     return options
+
+
+def _stopper(max_minutes: float) -> Stopper:
+    if not 0 <= max_minutes < math.inf:
+        raise UserError(f"--max_minutes={max_minutes}: a number of minutes is needed, 0 for no limit")
+    stopper = Stopper(max_minutes)
+    stopper.install()
+    return stopper
 
 
 def _quiet_libraries() -> None:

@@ -60,6 +60,7 @@ def _phase(steps: int, batch_size: int, sequence_length: int) -> ConfigDict:
             "evaluate_batches": 16,
             "save_every": 2_500,
             "keep_checkpoints": 2,
+            "nonfinite_skips": 0,  # so many steps whose loss or gradients are not finite are skipped; one more stops
             "optimizer": {
                 "name": "lamb",
                 "learning_rate": 1.5e-3,

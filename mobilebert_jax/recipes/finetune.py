@@ -8,12 +8,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from mobilebert_jax.inference.predictor import make_predictor
+from mobilebert_jax.inference.predictor import Predict, make_predictor
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
 from mobilebert_jax.recipes.data import batch_stream
+from mobilebert_jax.recipes.lock import locked
 from mobilebert_jax.recipes.plans import alone_plan
 from mobilebert_jax.recipes.questions import answer_all, baselines, check_questions, load_questions, model_scores
 from mobilebert_jax.recipes.settings import (
@@ -31,9 +32,9 @@ from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.alone import AloneProgram
 from mobilebert_jax.training.loop import Phase, run_phase
 from mobilebert_jax.training.stopping import Stopper
-from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.files import read_json, write_json
-from mobilebert_jax.utils.types import Params
+from mobilebert_jax.utils.types import Batch, Params
 
 PREDICTION_SETTINGS = "sequence_length doc_stride max_query_length max_answer_length n_best batch_size".split()
 
@@ -58,8 +59,9 @@ def finetune_folder(
     check_questions(config.finetune.questions, task)
     read_encoder(config, model_folder)
     inputs = {"--model": file_input("--model", model_folder), "--task": task, **question_inputs(config)}
-    claim(Path(workdir), config, inputs)
-    return finetune(config, model_folder, task, Path(workdir), stopper)
+    with locked(workdir):
+        claim(Path(workdir), config, inputs)
+        return finetune(config, model_folder, task, Path(workdir), stopper)
 
 
 def question_inputs(config: ConfigDict) -> dict[str, str]:
@@ -88,7 +90,7 @@ def finetune(
     params = run_phase(finetune_phase(config, cfg, encoder, tokenizer, train), folder, stopper)
     for place in (folder / "model", workdir / "model"):
         save_pretrained(place, build_model(cfg, "qa"), params, tokenizer)
-    predict = make_predictor(build_model(cfg, "qa"), params)
+    predict = _interruptible(make_predictor(build_model(cfg, "qa"), params), stopper)
     settings = {name: config.finetune[name] for name in PREDICTION_SETTINGS}
     predictions = answer_all(predict, tokenizer, heldout, task, **settings)
     write_predictions(predictions, folder)
@@ -96,6 +98,17 @@ def finetune(
     results = {"questions": len(heldout), "task": task, "student": scores, "baselines": baselines(heldout, task)}
     write_json(folder / "results.json", results)
     return results
+
+
+def _interruptible(predict: Predict, stopper: Stopper) -> Predict:
+    """`predict` that ends with `Stopped` as soon as there is a reason."""
+
+    def stoppable(batch: Batch):
+        if stopper.reason:
+            raise Stopped(f"{stopper.reason}; finetune is trained, its answers are not scored yet")
+        return predict(batch)
+
+    return stoppable
 
 
 def read_encoder(config: ConfigDict, model_folder: str | Path) -> tuple[ModelConfig, Params, Tokenizer]:

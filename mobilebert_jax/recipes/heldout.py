@@ -13,7 +13,8 @@ from mobilebert_jax.training.joint import PairProgram
 from mobilebert_jax.training.transfer import Transfer
 from mobilebert_jax.utils.types import Batch, Params
 
-Evaluation = Callable[[Params], dict[str, Any]]
+Evaluation = Callable[..., dict[str, Any] | None]
+"""Whole parameters, and optionally "is a stop asked for?" -> figures, or None when it gave way to a stop."""
 
 
 def pretraining_evaluation(model: nn.Module, make_batch: Callable[[int], Batch], batches: int) -> Evaluation:
@@ -24,7 +25,7 @@ def pretraining_evaluation(model: nn.Module, make_batch: Callable[[int], Batch],
         out = model.apply({"params": params}, *inputs(batch), batch["masked_positions"])
         return pretraining_sums(out, batch, {"next_sentence": 1.0}), head_counts(batch, False)
 
-    return lambda params: _means(lambda batch: sums(params, batch), make_batch, batches)
+    return lambda params, stop=_never: _means(lambda batch: sums(params, batch), make_batch, batches, stop)
 
 
 def transfer_evaluation(
@@ -38,13 +39,21 @@ def transfer_evaluation(
         statistics = transfer.statistics(teacher, batch)
         return program.co_walk(teacher, params, batch, statistics)[2], transfer.counts(batch)
 
-    return lambda params: _means(lambda batch: sums(params, teacher, batch), make_batch, batches)
+    return lambda params, stop=_never: _means(lambda batch: sums(params, teacher, batch), make_batch, batches, stop)
 
 
-def _means(sums_of: Callable, make_batch: Callable[[int], Batch], batches: int) -> dict[str, Any]:
+def _never() -> bool:
+    return False
+
+
+def _means(
+    sums_of: Callable, make_batch: Callable[[int], Batch], batches: int, stop: Callable[[], Any]
+) -> dict[str, Any] | None:
     """Sums and counts are added up over all batches before anything is divided."""
     total_sums, total_counts = {}, {}
     for index in range(batches):
+        if stop():
+            return None
         sums, counts = sums_of(make_batch(index))
         for name, value in sums.items():
             total_sums[name] = total_sums.get(name, 0.0) + value

@@ -11,6 +11,7 @@ from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
 from mobilebert_jax.recipes.data import PreparedData, check_examples, prepare
 from mobilebert_jax.recipes.finetune import finetune, question_inputs
+from mobilebert_jax.recipes.lock import locked
 from mobilebert_jax.recipes.phases import distill_phase, teacher_phase, transfer_phase
 from mobilebert_jax.recipes.questions import check_questions
 from mobilebert_jax.recipes.settings import (
@@ -43,25 +44,37 @@ def run_recipe(
     Raises:
         UserError: bad config, text or workdir. Stopped: asked to stop, the state is saved.
     """
+    _check(config)
     workdir = Path(workdir)
-    with unchanged_if_refused(workdir):
-        data = prepare_run(config, workdir, stopper)
-        check_examples(config, data)
-        recipe = _Recipe(config, workdir, data, stopper)
-        if config.teacher.path:
-            recipe.finished_teacher()
-    if "teacher" in phases:
-        recipe.teacher()
-    if "transfer" in phases or "distill" in phases:
-        recipe.student()
-    return recipe.finetune() if "finetune" in phases and config.finetune.questions else {}
+    with locked(workdir):
+        with unchanged_if_refused(workdir):
+            data = _prepared(config, workdir, stopper)
+            check_examples(config, data)
+            recipe = _Recipe(config, workdir, data, stopper)
+            if config.teacher.path:
+                recipe.finished_teacher()
+        if "teacher" in phases:
+            recipe.teacher()
+        if "transfer" in phases or "distill" in phases:
+            recipe.student()
+        return recipe.finetune() if "finetune" in phases and config.finetune.questions else {}
 
 
 def prepare_run(config: ConfigDict, workdir: Path, stopper: Stopper) -> PreparedData:
     """Checks everything that can be checked before training, claims the folder, prepares the text."""
+    _check(config)
+    with locked(workdir):
+        return _prepared(config, workdir, stopper)
+
+
+def _check(config: ConfigDict) -> None:
+    """What can be checked before anything is written."""
     check_config(config)
     if config.finetune.questions:
         check_questions(config.finetune.questions)
+
+
+def _prepared(config: ConfigDict, workdir: Path, stopper: Stopper) -> PreparedData:
     given = {"teacher.path": file_input("teacher.path", config.teacher.path)} if config.teacher.path else {}
     with unchanged_if_refused(workdir):
         claim(workdir, config, given | question_inputs(config))

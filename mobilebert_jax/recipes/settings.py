@@ -75,6 +75,7 @@ def phase_settings(config: ConfigDict, name: str, steps: int, clip_frozen: bool 
         "learning_rate": learning_rate(phase, steps),
         "cadence": cadence(phase),
         "accumulation": phase.accumulation,
+        "nonfinite_skips": phase.nonfinite_skips,
         "seed": phase_seed(config, name),
     }
 
@@ -153,7 +154,7 @@ def check_phase(config: ConfigDict, name: str) -> None:
     for field in AT_LEAST_ONE:
         if phase.get(field, 1) < 1:
             raise UserError(f"{name}.{field}={phase[field]}: must be at least 1")
-    for field in ("log_every", "evaluate_every", "save_every"):
+    for field in ("log_every", "evaluate_every", "save_every", "nonfinite_skips"):
         if phase[field] < 0:
             raise UserError(f"{name}.{field}={phase[field]}: must not be negative")
     if phase.batch_size % phase.accumulation:

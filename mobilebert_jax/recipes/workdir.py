@@ -13,6 +13,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from mobilebert_jax.recipes.lock import make_workdir
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import file_sha256, read_json, write_json, write_text
 
@@ -24,6 +25,7 @@ MAY_CHANGE = {
     "evaluate_batches",
     "save_every",
     "keep_checkpoints",
+    "nonfinite_skips",
     "remat",
     "scan_unroll",
 }
@@ -39,11 +41,7 @@ def claim(workdir: Path, config: ConfigDict, inputs: Mapping[str, str] | None = 
         UserError: the folder was made by another config or from other inputs; the message names the first that differs.
     """
     resolved, inputs = config.to_dict(), dict(inputs or {})
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--workdir={workdir}: {error.strerror}; give a folder that can be written") from error
-    path = workdir / "config.json"
+    path = make_workdir(workdir) / "config.json"
     if path.exists():
         started = read_run(path)
         # As long as nothing was made, a config that turned out to be wrong may still be put right.

@@ -4,6 +4,9 @@ Only this file and checkpoint_reader.py know Orbax, whose interface moves; what 
 0.12.
 """
 
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.faults import machine_fault
 from mobilebert_jax.utils.types import Params
+
+Target = Callable[[dict[str, Any]], tuple[Params, Any]]
+"""A checkpoint's meta -> the shapes of its parameters and slots."""
 
 
 class Checkpoints:
@@ -22,23 +30,58 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=ocp.checkpoint_managers.LatestN(keep), enable_async_checkpointing=True
         )
-        self._manager = ocp.CheckpointManager(Path(folder).resolve(), options=options)
+        self._folder = Path(folder).resolve()
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
 
-    def latest(self) -> tuple[int, dict[str, Any]] | None:
-        """(step, meta) of the newest finished checkpoint, read before any state is built; None when there is none."""
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        restored = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-        return step, restored["meta"]
+    def latest_step(self) -> int | None:
+        """The step of the newest finished checkpoint; None when there is none."""
+        return self._manager.latest_step()
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """The JSON of a checkpoint, read before any state is built."""
+        return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+
+    def restore_newest(self, target: Target, warn: Callable[[str], None]) -> tuple[int, dict, Params, Any] | None:
+        """(step, meta, parameters, slots) of the newest checkpoint that can be read; None when there is none at all.
+
+        Newer ones that cannot be read are named to `warn` and removed, so that the run can write them again.
+
+        Raises:
+            UserError: there are checkpoints, and none can be read; they are left as they are.
+        """
+        steps, damaged = sorted(self._manager.all_steps(), reverse=True), {}
+        for step in steps:
+            try:
+                meta = self.meta(step)
+                params, opt_state = self.restore(step, *target(meta))
+            except Exception as error:  # whatever a library says about bytes that are not what it has written
+                damaged[step] = error
+                _expect_late_callbacks()
+                continue
+            for bad, error in damaged.items():
+                warn(f"{self._folder / str(bad)}: damaged ({_first_line(error)}); going on from step {step}")
+                self._manager.delete(bad)
+            return step, meta, params, opt_state
+        if damaged:
+            names = ", ".join(str(step) for step in damaged)
+            raise UserError(
+                f"{self._folder}: no checkpoint there can be read (steps {names}: {_first_line(damaged[steps[0]])}); "
+                "put back a copy of one, or delete the folder to begin the phase anew"
+            )
+        return None
 
     def save(self, step: int, params: Params, opt_state: Any, meta: dict[str, Any]) -> None:
-        """Starts writing; returns once the arrays are out of the way of the next, donating step."""
+        """Starts writing; returns once the arrays are out of the way of the next, donating step.
+
+        Raises:
+            UserError: this checkpoint, or the one before, which is written in the background, cannot be written.
+        """
         if step in self._manager.all_steps():
             return
         tree = _copied({"params": params, "opt_state": opt_state})
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta))
-        self._manager.save(step, args=arguments, force=True)
+        with self._naming_the_folder():
+            self._manager.save(step, args=arguments, force=True)
 
     def restore(self, step: int, params: Params, opt_state: Any) -> tuple[Params, Any]:
         """Parameters and slots in the shapes given (`jax.ShapeDtypeStruct` leaves)."""
@@ -52,12 +95,46 @@ class Checkpoints:
         return tree["params"], tree["opt_state"]
 
     def wait(self) -> None:
-        """Blocks until everything started is on disk; raises what went wrong there."""
-        self._manager.wait_until_finished()
+        """Blocks until everything started is on disk; UserError when that failed."""
+        with self._naming_the_folder():
+            self._manager.wait_until_finished()
+
+    def check(self) -> None:
+        """UserError when something started in the background has failed meanwhile; costs less than a microsecond."""
+        with self._naming_the_folder():
+            self._manager.check_for_errors()
 
     def close(self) -> None:
         """Waits and frees the manager's threads."""
-        self._manager.close()
+        with self._naming_the_folder():
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _naming_the_folder(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # the writing thread's, in whatever Orbax has wrapped it
+            reason = machine_fault(error) or _first_line(error)
+            raise UserError(
+                f"{self._folder}: a checkpoint cannot be written ({reason}); put that right and start again: the run "
+                "goes on from the last one that was"
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """The kind of an error and how its text begins."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+
+
+def _expect_late_callbacks() -> None:
+    """Silences the reads that end after a failed restore has closed Orbax's event loop: each prints a traceback."""
+    show = sys.excepthook
+
+    def hook(kind, error, trace):
+        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+            show(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 @jax.jit

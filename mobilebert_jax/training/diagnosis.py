@@ -42,28 +42,45 @@ def explain(
     batch: Batch,
     terms: dict[str, Array],
     gradients: Callable[[], Params],
+    counts: dict[str, Array],
 ) -> str:
     """One phrase that says where it happened: parameters, then activations, then loss terms, then gradients.
+
+    The loss terms that it made not finite are named with it.
 
     Args:
         networks: name -> (config, whole parameters) of everything the step ran.
         batch: the batch of the failing step.
-        terms: that step's metrics.
+        terms: the means of that step's loss terms.
         gradients: makes that step's gradients again, in the shape of the trained tree.
+        counts: what the terms' sums were divided by.
     """
-    batch = {name: jnp.asarray(value) for name, value in batch.items()}
+    bad = nonfinite_terms(terms)
+    if place := _place_in_networks(networks, {name: jnp.asarray(value) for name, value in batch.items()}):
+        return f"{place} (loss terms: {', '.join(bad)})" if bad else place
+    if bad:
+        return f"loss term {bad[0]} is not finite{_layers_of(terms[bad[0]])}"
+    if uncounted := nonfinite_terms(counts):
+        return f"the count of loss term {uncounted[0]} is not finite: the batch's weights or labels are at fault"
+    if leaf := first_nonfinite_leaf(gradients()):
+        return f"the gradient of {leaf} is not finite"
+    return "the gradient norm overflows float32"
+
+
+def nonfinite_terms(terms: dict[str, Array]) -> list[str]:
+    """The names of the values that are not finite throughout."""
+    return [name for name, value in terms.items() if not np.isfinite(value).all()]
+
+
+def _place_in_networks(networks: dict[str, tuple[ModelConfig, Params]], batch: Batch) -> str | None:
+    """The first parameter, or else the first part, of a network that is not finite."""
     for network, (_, params) in networks.items():
         if leaf := first_nonfinite_leaf(params):
             return f"parameter {leaf} of the {network} is not finite"
     for network, (cfg, params) in networks.items():
         if place := first_nonfinite_block(cfg, params["encoder"], batch):
             return f"the output of {place} of the {network} is not finite"
-    bad = [name for name, value in terms.items() if name != "grad_norm" and not np.isfinite(value).all()]
-    if bad:
-        return f"loss term {bad[0]} is not finite{_layers_of(terms[bad[0]])}"
-    if leaf := first_nonfinite_leaf(gradients()):
-        return f"the gradient of {leaf} is not finite"
-    return "the gradient norm overflows float32"
+    return None
 
 
 def _layers_of(values: Array) -> str:

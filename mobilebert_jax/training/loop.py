@@ -14,8 +14,10 @@ from tqdm import tqdm
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.optim.optimizer import OptimizerConfig, make_optimizer
 from mobilebert_jax.training.checkpoints import Checkpoints
-from mobilebert_jax.training.diagnosis import explain
+from mobilebert_jax.training.diagnosis import explain, nonfinite_terms
+from mobilebert_jax.training.events import EventFile
 from mobilebert_jax.training.metrics import Means, MetricsFile, read_metrics
+from mobilebert_jax.training.pace import Pace
 from mobilebert_jax.training.program import LearningRate, Program, TrainState, control_at, init_state, make_step
 from mobilebert_jax.training.stages import Plan
 from mobilebert_jax.training.stopping import Stopper
@@ -43,8 +45,9 @@ class Phase:
         init: makes the parameters of step 0.
         teacher: read-only parameters, {} without a teacher. Never donated, never saved.
         networks: name -> (config, parameters or None for what is being trained), for the diagnosis.
-        evaluate: whole parameters -> held-out figures.
+        evaluate: whole parameters, "is a stop asked for?" -> held-out figures, or None when it gave way to a stop.
         meta: what else a checkpoint records, such as the teacher's path and fingerprint.
+        nonfinite_skips: so many steps may have a loss or gradients that are not finite; they change no parameters.
     """
 
     name: str
@@ -57,10 +60,11 @@ class Phase:
     init: Callable[[], Params]
     networks: dict[str, tuple[ModelConfig, Params | None]]
     teacher: Params = dataclasses.field(default_factory=dict)
-    evaluate: Callable[[Params], dict[str, Any]] | None = None
+    evaluate: Callable[[Params, Callable[[], Any]], dict[str, Any] | None] | None = None
     meta: dict[str, Any] = dataclasses.field(default_factory=dict)
     accumulation: int = 1
     seed: int = 0
+    nonfinite_skips: int = 0
 
 
 def run_phase(phase: Phase, folder: str | Path, stopper: Stopper) -> Params:
@@ -83,31 +87,38 @@ class _PhaseRun:
     def __init__(self, phase: Phase, folder: Path, checkpoints: Checkpoints, stopper: Stopper):
         self.phase, self.checkpoints, self.stopper = phase, checkpoints, stopper
         self.steps = {}  # program -> compiled step
-        self.params, self.opt_state, self.step = self._resume()
+        self.params, self.opt_state, self.step, self.skipped = self._resume()
         self.metrics = MetricsFile(folder / "metrics.jsonl", self.step)
+        self.events = EventFile(self.metrics.path)
         self.means = Means()
 
-    def _resume(self) -> tuple[Params, Any, int]:
-        """(whole parameters, slots or None, step): from the newest checkpoint, or fresh."""
-        found = self.checkpoints.latest()
+    def _resume(self) -> tuple[Params, Any, int, int]:
+        """(whole parameters, slots or None, step, skipped steps): from the newest checkpoint, or fresh."""
+        found = self.checkpoints.restore_newest(self._shapes, _say)
         if found is None:
-            return self.phase.init(), None, 0
-        step, meta = found
+            return self.phase.init(), None, 0, 0
+        step, meta, params, opt_state = found
+        return params, opt_state, step, meta.get("skipped", 0)
+
+    def _shapes(self, meta: dict[str, Any]) -> tuple[Params, Any]:
+        """The shapes of a checkpoint's parameters and slots, which depend on its stage."""
         params = jax.eval_shape(self.phase.init)
         trained = jax.eval_shape(lambda tree: self.phase.programs[meta["stage"]].cut(tree, 0)[0], params)
-        slots = jax.eval_shape(make_optimizer(self.phase.optimizer).init, trained)
-        return (*self.checkpoints.restore(step, params, slots), step)
+        return params, jax.eval_shape(make_optimizer(self.phase.optimizer).init, trained)
 
     def run(self) -> Params:
         """All stages that are left."""
         plan = self.phase.plan
         if self._unevaluated():
             self._evaluate(self.step)
+            if self.stopper.reason:
+                raise self._stopped()
         batches = self.phase.batches(self.step, plan.steps)
         with self._bar() as bar:
             while self.step < plan.steps:
                 self._run_stage(plan.index_at(self.step), batches, bar)
         self.checkpoints.wait()
+        self.events.close()
         return self.params
 
     def _unevaluated(self) -> bool:
@@ -131,7 +142,7 @@ class _PhaseRun:
         trained, rest = program.cut(self.params, int(control.block))
         state = self._state(trained, self.step == phase.plan.start(index))
         step = self._compiled(program)
-        pending, started = None, time.perf_counter()
+        pending, self.pace = None, Pace()
         while self.step < end:
             waited = time.perf_counter()
             batch = next(batches)
@@ -141,22 +152,25 @@ class _PhaseRun:
             self._check(pending, program, state, rest, control)
             pending = (self.step, batch, metrics)
             self.step += 1
+            self.checkpoints.check()
             bar.update()
-            self.means.add({**metrics, "data_wait": waited})
+            logged = {name: value for name, value in metrics.items() if name not in ("healthy", "skipped")}
+            self.means.add({**logged, "data_wait": waited})
+            self.pace.add(batch, waited)
             if self._due(phase.cadence.log, end):
                 self._check(pending, program, state, rest, control)
-                started = self._log(stage.name, len(batch["input_ids"]), started, bar)
+                self._log(stage.name, end, bar)
             if self._due(phase.cadence.save, end) or self._due(phase.cadence.evaluate, end) or self.stopper.reason:
                 self._check(pending, program, state, rest, control)
-                paused = time.perf_counter()
-                self._settle(program, state, rest, index, end)
-                started += time.perf_counter() - paused
+                with self.pace.paused():
+                    self._settle(program, state, rest, index, end)
         self.params, self.opt_state = program.join(state.trained, rest, int(control.block)), None
 
     def _state(self, trained: Params, at_start: bool) -> TrainState:
         """The state a stage goes on with: restored slots, or new ones at its start."""
         # A copy, because the step donates it while the whole parameters are still held.
-        state = init_state(jax.tree.map(lambda leaf: leaf.copy(), trained), self.phase.optimizer, self.step)
+        trained = jax.tree.map(lambda leaf: leaf.copy(), trained)
+        state = init_state(trained, self.phase.optimizer, self.step, self.skipped)
         if self.opt_state is not None and not at_start:
             state = state.replace(opt_state=self.opt_state)
         self.opt_state = None
@@ -167,7 +181,7 @@ class _PhaseRun:
         if program not in self.steps:
             phase = self.phase
             self.steps[program] = make_step(
-                program, phase.optimizer, phase.learning_rate, phase.accumulation, phase.seed
+                program, phase.optimizer, phase.learning_rate, phase.accumulation, phase.seed, phase.nonfinite_skips
             )
         return self.steps[program]
 
@@ -177,43 +191,66 @@ class _PhaseRun:
 
     def _settle(self, program: Program, state: TrainState, rest: Params, index: int, end: int) -> None:
         """Saves, evaluates and stops, whichever is due after this step."""
-        cadence, reason = self.phase.cadence, self.stopper.reason
+        cadence = self.phase.cadence
         params = program.join(state.trained, rest, self.phase.plan.stages[index].top)
-        if self._due(cadence.save, end) or reason:
-            meta = {**self.phase.meta, "phase": self.phase.name, "stage": index, "step": self.step}
+        meta = {**self.phase.meta, "phase": self.phase.name, "stage": index, "step": self.step}
+        meta |= {"skipped": self.skipped} if self.phase.nonfinite_skips else {}
+        if self._due(cadence.save, end):
             self.checkpoints.save(self.step, params, state.opt_state, meta)
-        if reason:
-            self.checkpoints.wait()
-            raise Stopped(f"{reason}; {self.phase.name} is saved at step {self.step} of {self.phase.plan.steps}")
-        if self._due(cadence.evaluate, end):
+        if self._due(cadence.evaluate, end) and not self.stopper.reason:
             self._evaluate(self.step, params)
+        if self.stopper.reason:  # perhaps only since the evaluation began
+            self.checkpoints.save(self.step, params, state.opt_state, meta)
+            self.checkpoints.wait()
+            raise self._stopped()
+
+    def _stopped(self) -> Stopped:
+        return Stopped(
+            f"{self.stopper.reason}; {self.phase.name} is saved at step {self.step} of {self.phase.plan.steps}"
+        )
 
     def _evaluate(self, step: int, params: Params | None = None) -> None:
         if self.phase.evaluate is None:
             return
-        figures = self.phase.evaluate(self.params if params is None else params)
-        self.metrics.write({"step": step, "phase": self.phase.name, "heldout": figures})
+        params = self.params if params is None else params
+        figures = self.phase.evaluate(params, lambda: self.stopper.reason)
+        if figures is None:  # a stop came first; they are made when the run goes on
+            return
+        self._write({"step": step, "phase": self.phase.name, "heldout": figures})
         _say(f"{self.phase.name} step {step} held out: {_brief(figures)}")
 
-    def _log(self, stage: str, batch_size: int, started: float, bar: tqdm) -> float:
-        """Writes the means since the last line; returns the time the next line counts from."""
-        steps, now = self.means.steps, time.perf_counter()
-        means = self.means.take()
-        rate = batch_size * steps / (now - started)
-        line = {"step": self.step, "phase": self.phase.name, "stage": stage, **means, "examples_per_second": rate}
-        self.metrics.write({name: value for name, value in line.items() if name != "healthy"})
-        terms = {name: means[name] for name in means if name not in ("data_wait", "healthy", "learning_rate")}
-        bar.set_postfix_str(_brief(terms), refresh=False)
+    def _log(self, stage: str, end: int, bar: tqdm) -> None:
+        """Writes the means since the last line, and shows them with the pace and the time left."""
+        phase, step, pace = self.phase, self.step, self.pace
+        means, rates = self.means.take(), pace.take()
+        line = {"step": step, "phase": phase.name, "stage": stage, **means, **rates}
+        line |= {"skipped": self.skipped} if phase.nonfinite_skips else {}
+        self._write(line)
+        terms = _brief({name: means[name] for name in means if name not in ("data_wait", "learning_rate")})
+        speed = f"{rates['tokens_per_second']:.0f} tok/s, data wait {pace.waiting:.0%}"
+        left = f"stage {pace.left(end - step)} left"
+        bar.set_postfix_str(f"{terms}, {speed}, {left}", refresh=False)
         if bar.disable:
-            _say(f"{self.phase.name} step {self.step}/{self.phase.plan.steps} {stage}: {_brief(terms)} {rate:.0f} ex/s")
-        return now
+            examples = f"{rates['examples_per_second']:.0f} ex/s"
+            left = f"{left}, phase {pace.left(phase.plan.steps - step)}"
+            _say(f"{phase.name} step {step}/{phase.plan.steps} {stage}: {terms}; {examples}, {speed}; {left}")
+
+    def _write(self, line: dict[str, Any]) -> None:
+        """One line of metrics.jsonl, and the same for TensorBoard."""
+        self.metrics.write(line)
+        self.events.write(line)
 
     def _check(self, pending, program: Program, state: TrainState, rest: Params, control) -> None:
-        """Stops on the first step that was not finite. Nothing has changed since, so it can be looked into."""
-        if pending is None or bool(pending[2]["healthy"]):
+        """Stops on the first step too many that was not finite. Nothing changed since, so it can be looked into."""
+        if pending is None or bool(pending[2]["finite"]):
             return
         step, batch, metrics = pending
         phase = self.phase
+        counts = jax.device_get(program.counts(batch))
+        terms = {name: value for name, value in jax.device_get(metrics).items() if name in counts}
+        if bool(metrics["healthy"]):
+            self._tell_skipped(step, int(metrics["skipped"]), terms)
+            return
         params = program.join(state.trained, rest, int(control.block))
         networks = {name: (cfg, params if own is None else own) for name, (cfg, own) in phase.networks.items()}
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(phase.seed), step), 0)
@@ -222,11 +259,21 @@ class _PhaseRun:
             counts = program.counts(batch)
             return program.gradients(state.trained, rest, phase.teacher, batch, counts, control, key)[0]
 
-        place = explain(networks, batch, jax.device_get(metrics), jax.jit(gradients))
-        newest = self.checkpoints.latest()
-        kept = f"the checkpoint of step {newest[0]} is kept" if newest else "no checkpoint was written yet"
+        place = explain(networks, batch, terms, jax.jit(gradients), counts)
+        newest = self.checkpoints.latest_step()
+        kept = "no checkpoint was written yet" if newest is None else f"the checkpoint of step {newest} is kept"
         stage = phase.plan.stages[phase.plan.index_at(step)].name
-        raise NonFiniteError(f"{phase.name} step {step} (stage {stage}): {place}; {kept}")
+        earlier = f" after {self.skipped} skipped" if self.skipped else ""
+        raise NonFiniteError(f"{phase.name} step {step} (stage {stage}){earlier}: {place}; {kept}")
+
+    def _tell_skipped(self, step: int, skipped: int, terms: dict[str, Any]) -> None:
+        """One line a skipped step; a step is looked at more than once."""
+        if skipped == self.skipped:
+            return
+        self.skipped = skipped
+        what = ", ".join(nonfinite_terms(terms)) or "gradient norm"
+        allowed = self.phase.nonfinite_skips
+        _say(f"{self.phase.name} step {step}: {what} not finite; skipped, {skipped} of at most {allowed}")
 
 
 def _say(text: str) -> None:

@@ -38,7 +38,7 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
 
 
 class Means:
-    """Means of step metrics since the last `take`.
+    """Means of step metrics since the last `take`; a step whose `finite` is False does not count.
 
     A step's numbers are read when the next step's are added, so that the device never waits for the host.
     """
@@ -47,6 +47,7 @@ class Means:
         self._sums: dict[str, np.ndarray] = {}
         self._unread: dict[str, Any] = {}
         self.steps = 0
+        self._counted = 0
 
     def add(self, metrics: dict[str, Any]) -> None:
         """Adds one step's metrics, scalars or [L] vectors."""
@@ -55,13 +56,16 @@ class Means:
         self.steps += 1
 
     def _read(self) -> None:
-        for name, value in jax.device_get(self._unread).items():
+        metrics, self._unread = jax.device_get(self._unread), {}
+        if not metrics or not metrics.pop("finite", True):
+            return
+        self._counted += 1
+        for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + np.asarray(value, np.float64)
-        self._unread = {}
 
     def take(self) -> dict[str, Any]:
-        """The means as plain floats or lists, and starts over."""
+        """The means as plain floats or lists, {} where no step counted, and starts over."""
         self._read()
-        means = {name: (value / max(self.steps, 1)).tolist() for name, value in self._sums.items()}
-        self._sums, self.steps = {}, 0
+        means = {name: (value / self._counted).tolist() for name, value in self._sums.items()}
+        self._sums, self.steps, self._counted = {}, 0, 0
         return means

@@ -23,7 +23,8 @@ class TrainState:
     step: Array  # int32 scalar, the number of steps done
     trained: Params  # the part of the parameters that this stage changes
     opt_state: Any  # slots for `trained` alone
-    healthy: Array  # bool scalar; False from the first non-finite step on, after which nothing changes any more
+    healthy: Array  # bool scalar; False from the first step too many that was not finite, then nothing changes any more
+    skipped: Array  # int32 scalar, the phase's steps so far that were not finite and changed nothing but `step`
 
 
 @flax.struct.dataclass
@@ -94,11 +95,17 @@ def control_at(plan: Plan, index: int) -> Control:
 
 
 def make_step(
-    program: Program, optimizer: OptimizerConfig, learning_rate: LearningRate, accumulation: int, seed: int
+    program: Program,
+    optimizer: OptimizerConfig,
+    learning_rate: LearningRate,
+    accumulation: int,
+    seed: int,
+    nonfinite_skips: int = 0,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
     """The compiled step `(state, rest, teacher, batch, control) -> (state, metrics)`; only `state` is donated.
 
-    Metrics: the loss terms' means, `loss`-free names of the objectives, `grad_norm`, `learning_rate`, `healthy`.
+    Metrics: the loss terms' means, `loss`-free names of the objectives, `grad_norm`, `learning_rate`, and
+    `finite` (this step was), `healthy` (at most `nonfinite_skips` of the phase's were not), `skipped` (how many).
     """
     tx = make_optimizer(optimizer)
 
@@ -121,22 +128,28 @@ def make_step(
         trained = apply_updates(state.trained, updates, multipliers)
         norm = global_norm(grads, multipliers)
         metrics = {name: term_mean(value, counts[name]) for name, value in sums.items()}
-        healthy = state.healthy & jnp.isfinite(norm) & all_finite(metrics)
-        keep = lambda new, old: jnp.where(healthy, new, old)  # noqa: E731
+        # The counts too: a weight that is no number would otherwise pass for a batch with nothing to count.
+        finite = jnp.isfinite(norm) & all_finite(metrics) & all_finite(counts)
+        skipped = state.skipped + ~finite
+        healthy = state.healthy & (skipped <= nonfinite_skips)
+        keep = lambda new, old: jnp.where(state.healthy & finite, new, old)  # noqa: E731
         new_state = TrainState(
             step=state.step + 1,
             trained=jax.tree.map(keep, trained, state.trained),
             opt_state=jax.tree.map(keep, opt_state, state.opt_state),
             healthy=healthy,
+            skipped=skipped,
         )
-        return new_state, {**metrics, "grad_norm": norm, "learning_rate": rate * factor, "healthy": healthy}
+        flags = {"finite": finite, "healthy": healthy, "skipped": skipped}
+        return new_state, {**metrics, "grad_norm": norm, "learning_rate": rate * factor, **flags}
 
     return jax.jit(step, donate_argnums=0)
 
 
-def init_state(trained: Params, optimizer: OptimizerConfig, step: int = 0) -> TrainState:
+def init_state(trained: Params, optimizer: OptimizerConfig, step: int = 0, skipped: int = 0) -> TrainState:
     """A state with empty slots; `trained` becomes part of it and is donated with it."""
-    return TrainState(jnp.int32(step), trained, _empty_slots(optimizer, trained), jnp.bool_(True))
+    slots = _empty_slots(optimizer, trained)
+    return TrainState(jnp.int32(step), trained, slots, jnp.bool_(True), jnp.int32(skipped))
 
 
 @functools.partial(jax.jit, static_argnums=0)

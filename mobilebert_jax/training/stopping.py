@@ -1,5 +1,6 @@
 """Reasons to stop between two steps: a signal, or the time being up."""
 
+import os
 import signal
 import time
 
@@ -16,13 +17,18 @@ class Stopper:
         self._signal: str | None = None
 
     def install(self) -> None:
-        """Takes SIGTERM and SIGINT; the second one of either acts as usual, at once."""
+        """Takes SIGTERM and SIGINT; the second one of either acts as usual, at once.
+
+        That is safe at any moment: files and checkpoints appear whole or not at all.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
     def _handle(self, number, frame) -> None:
         self._signal = signal.Signals(number).name
         signal.signal(number, signal.SIG_DFL)
+        # Not print, which a signal may interrupt and must not enter twice.
+        os.write(2, f"\nmobilebert: {self._signal}: stopping at the next chance; again to leave at once\n".encode())
 
     @property
     def reason(self) -> str | None:

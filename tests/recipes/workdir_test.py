@@ -28,6 +28,7 @@ def started(tmp_path):
         "transfer.evaluate_batches=7",
         "transfer.save_every=7",
         "teacher.keep_checkpoints=7",
+        "distill.nonfinite_skips=3",
         "model.student.remat=full",
     ],
 )

@@ -105,7 +105,7 @@ def compiled_step(program, *settings):
 
 def step_of(program, optimizer="lamb"):
     """The program's one compiled step."""
-    return compiled_step(program, OPTIMIZERS[optimizer], LEARNING_RATE, 1, 0)
+    return compiled_step(program, OPTIMIZERS[optimizer], LEARNING_RATE, 1, 0, 0)
 
 
 def run_stage(program, plan, index, params, optimizer="lamb"):

@@ -36,7 +36,7 @@ def abstract(tree):
 
 
 def test_there_is_no_latest_at_first(checkpoints):
-    assert checkpoints.latest() is None
+    assert checkpoints.latest_step() is None
 
 
 def test_everything_comes_back_bit_for_bit_with_its_meta(checkpoints, tmp_path):
@@ -46,7 +46,7 @@ def test_everything_comes_back_bit_for_bit_with_its_meta(checkpoints, tmp_path):
     checkpoints.save(7, params, slots, meta)
     checkpoints.close()
     again = Checkpoints(tmp_path / "checkpoints", keep=2)
-    assert again.latest() == (7, meta)
+    assert (again.latest_step(), again.meta(7)) == (7, meta)
     restored = again.restore(7, abstract(params), abstract(slots))
     again.close()
     assert jax.tree.structure(restored) == jax.tree.structure((params, slots))
@@ -82,7 +82,7 @@ def test_the_newest_few_are_kept(checkpoints, tmp_path):
     checkpoints.wait()
     kept = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()}
     assert kept == {"5", "9"}
-    assert checkpoints.latest() == (9, {"step": 9})
+    assert (checkpoints.latest_step(), checkpoints.meta(9)) == (9, {"step": 9})
     assert checkpoints.restore(5, abstract({"kernel": jnp.float32([0])}), {})[0]["kernel"] == 5
 
 

@@ -27,7 +27,8 @@ from tests.training.cases import (
 from tests.training.phases import run, transfer_phase
 
 SCALE = "encoder/layers/bottleneck_output/norm/scale"
-FINE = {"hidden": np.ones(3), "masked_lm": np.float32(1.0), "grad_norm": np.float32(np.nan), "healthy": np.False_}
+FINE = {"hidden": np.ones(3), "masked_lm": np.float32(1.0)}
+COUNTS = {"hidden": np.float32(8.0), "masked_lm": np.float32(4.0)}
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +41,10 @@ def poisoned(params, leaf_name, value, index=0):
     return map_named(lambda name, leaf: leaf.at[index].set(value) if name == leaf_name else leaf, params)
 
 
-def explained(student=None, terms=FINE, gradients=None, examples=None):
+def explained(student=None, terms=FINE, gradients=None, examples=None, counts=COUNTS):
     """The phrase for a step of teacher and student; without a student no network is looked into."""
     networks = {"teacher": (TEACHER, network(TEACHER, 1)), "student": (STUDENT, student)} if student else {}
-    return explain(networks, batch() if examples is None else examples, terms, lambda: gradients)
+    return explain(networks, batch() if examples is None else examples, terms, lambda: gradients, counts)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -74,6 +75,18 @@ def test_a_loss_term_is_named_with_its_layer():
     assert explained(terms=FINE | {"masked_lm": np.float32(np.inf)}) == "loss term masked_lm is not finite"
 
 
+def test_the_terms_that_a_place_spoilt_are_named_with_it():
+    student = poisoned(network(STUDENT, 2), SCALE, np.nan, index=1)
+    place = f"parameter {SCALE} of layer 1 of the student is not finite"
+    terms = FINE | {"hidden": np.array([1.0, np.nan, np.nan])}
+    assert explained(student, terms=terms) == f"{place} (loss terms: hidden)"
+
+
+def test_a_count_is_named():
+    expected = "the count of loss term masked_lm is not finite: the batch's weights or labels are at fault"
+    assert explained(counts=COUNTS | {"masked_lm": np.float32(np.nan)}) == expected
+
+
 def test_a_gradient_is_named_with_its_layer():
     gradients = poisoned(network(STUDENT, 2), SCALE, np.nan, index=2)
     assert explained(gradients=gradients) == f"the gradient of {SCALE} of layer 2 is not finite"
@@ -88,16 +101,18 @@ def test_a_poisoned_teacher_stops_the_first_step(tmp_path):
     networks = {"teacher": (TEACHER, teacher), "student": (STUDENT, None)}
     with pytest.raises(NonFiniteError) as caught:
         run(transfer_phase(teacher=teacher, networks=networks), tmp_path)
-    place = f"parameter {SCALE} of layer 0 of the teacher is not finite; no checkpoint was written yet"
-    assert str(caught.value) == f"transfer step 0 (stage block 0): {place}"
+    place = f"parameter {SCALE} of layer 0 of the teacher is not finite (loss terms: "
+    assert str(caught.value).startswith(f"transfer step 0 (stage block 0): {place}hidden, ")
+    assert str(caught.value).endswith("); no checkpoint was written yet")
 
 
 def test_a_poisoned_block_stops_the_stage_that_first_walks_through_it(tmp_path):
     phase = transfer_phase(init=lambda: poisoned(network(STUDENT, 2), SCALE, np.nan, index=1))
     with pytest.raises(NonFiniteError) as caught:
         run(phase, tmp_path)
-    place = f"parameter {SCALE} of layer 1 of the student is not finite; the checkpoint of step 3 is kept"
-    assert str(caught.value) == f"transfer step 3 (stage block 1): {place}"
+    place = f"parameter {SCALE} of layer 1 of the student is not finite (loss terms: "
+    assert str(caught.value).startswith(f"transfer step 3 (stage block 1): {place}hidden, ")
+    assert str(caught.value).endswith("); the checkpoint of step 3 is kept")
 
 
 def test_a_bad_batch_stops_at_its_step_and_the_run_continues_from_the_checkpoint_before(tmp_path):
@@ -110,7 +125,7 @@ def test_a_bad_batch_stops_at_its_step_and_the_run_continues_from_the_checkpoint
     place = "loss term masked_lm is not finite; the checkpoint of step 9 is kept"
     assert str(caught.value) == f"transfer step 10 (stage everything): {place}"
     checkpoints = Checkpoints(tmp_path / "spoilt" / "checkpoints", keep=2)
-    assert checkpoints.latest()[0] == 9
+    assert checkpoints.latest_step() == 9
     checkpoints.close()
     assert_same_bits(run(phase, tmp_path / "spoilt"), run(phase, tmp_path / "whole"))
 

@@ -44,6 +44,11 @@ class Feed:
         return "asked to" if self.stop_after is not None and self.step == self.stop_after else None
 
 
+def key_sum(params, stop):
+    """A figure that any change of the blocks changes; None where a stop comes first."""
+    return None if stop() else {"sum": float(params["encoder"]["layers"]["attention"]["key"]["kernel"].sum())}
+
+
 def transfer_phase(**changes):
     """Three steps for each block, hard frozen, then three in which everything learns from everything."""
     stages = (*(block_stage(block) for block in range(BLOCKS)), whole_stage(COEFFICIENTS | HEADS))
@@ -58,7 +63,7 @@ def transfer_phase(**changes):
         "init": functools.partial(network, STUDENT, 2),
         "networks": {"teacher": (TEACHER, network(TEACHER, 1)), "student": (STUDENT, None)},
         "teacher": network(TEACHER, 1),
-        "evaluate": lambda params: {"sum": float(params["encoder"]["layers"]["attention"]["key"]["kernel"].sum())},
+        "evaluate": key_sum,
         "meta": {"teacher": {"path": "a/teacher"}},
     }
     return Phase(**fields | changes)

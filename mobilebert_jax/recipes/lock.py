@@ -1,0 +1,75 @@
+"""One process at a time in a workdir: a lock that the kernel gives back however its holder ends."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mobilebert_jax.utils.errors import UserError
+
+NAME = ".lock"
+
+
+@contextlib.contextmanager
+def locked(workdir: str | Path) -> Iterator[None]:
+    """Holds `workdir`/.lock, which contains the holder's pid; makes the folder where it is missing.
+
+    The file is removed in the end, and so is a folder that was made for it and stayed empty. A process that was killed
+    leaves the file behind, but not the lock.
+
+    Raises:
+        UserError: another process holds the lock, or there can be no such folder.
+    """
+    existed = Path(workdir).exists()
+    path = make_workdir(workdir) / NAME
+    handle = _acquire(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+        if not existed:
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+
+
+def make_workdir(workdir: str | Path) -> Path:
+    """The folder, made where it is missing; UserError where that is impossible."""
+    workdir = Path(workdir)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: {error.strerror}; give a folder that can be written") from error
+    return workdir
+
+
+def _acquire(path: Path) -> int:
+    """An open, locked file with our pid in it."""
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UserError(f"--workdir={path.parent}: {error.strerror}; give a folder that can be written") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
+            os.close(handle)
+            raise UserError(
+                f"--workdir={path.parent}: another process (pid {holder}) works there; wait for its end, or give "
+                "another folder"
+            ) from None
+        if _still_there(path, handle):
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()}\n".encode())
+            return handle
+        os.close(handle)
+
+
+def _still_there(path: Path, handle: int) -> bool:
+    """Whether the locked file is the one at `path`: its last holder may have removed it after we had opened it."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
