@@ -86,6 +86,9 @@ class _PhaseRun:
         self.params, self.opt_state, self.step = self._resume()
         self.metrics = MetricsFile(folder / "metrics.jsonl", self.step)
         self.means = Means()
+        # A restart goes on counting from the line that the restored step has left.
+        logged = [line["seconds"] for line in read_metrics(self.metrics.path) if "seconds" in line]
+        self.began = time.perf_counter() - (logged[-1] if logged else 0.0)
 
     def _resume(self) -> tuple[Params, Any, int]:
         """(whole parameters, slots or None, step): from the newest checkpoint, or fresh."""
@@ -200,7 +203,8 @@ class _PhaseRun:
         steps, now = self.means.steps, time.perf_counter()
         means = self.means.take()
         rate = batch_size * steps / (now - started)
-        line = {"step": self.step, "phase": self.phase.name, "stage": stage, **means, "examples_per_second": rate}
+        timing = {"examples_per_second": rate, "seconds": round(now - self.began, 3)}
+        line = {"step": self.step, "phase": self.phase.name, "stage": stage, **means, **timing}
         self.metrics.write({name: value for name, value in line.items() if name != "healthy"})
         terms = {name: means[name] for name in means if name not in ("data_wait", "healthy", "learning_rate")}
         bar.set_postfix_str(_brief(terms), refresh=False)
