@@ -78,7 +78,7 @@ def _card(row: int, batch: dict[str, np.ndarray], guesses: dict[str, Guesses], t
         for slot, true in enumerate(truth.values())
     ]
     body = tag("table", tag("thead", head), tag("tbody", *rows), cls="guesses")
-    return tag("article", tag("p", _sentence(row, batch, truth, tokenizer), cls="passage"), body)
+    return tag("article", tag("div", _sentence(row, batch, truth, tokenizer), cls="passage"), body)
 
 
 def _candidates(candidates: list[tuple[str, float]], true: str) -> Markup:

@@ -66,26 +66,34 @@ def phase_curves(phase: PhaseLog) -> Markup:
 
 
 def _panel(axes: Any, phase: PhaseLog, name: str) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     stages = _stages(phase)
     for _, first, last in stages:
         part = [line for line in phase.train if first < line["step"] <= last and name in line]
         points = [(line["step"], _mean(line[name])) for line in part]
         marker = "." if len(points) == 1 else None
-        axes.plot(*_columns(points), color=TRAIN, linewidth=1.4, marker=marker)
+        axes.plot(*_columns(points), color=TRAIN, linewidth=1.4, marker=marker, clip_on=False)
     points = [
         (line["step"], _of_stage(line["heldout"][name], line["step"], stages))
         for line in phase.heldout
         if name in line["heldout"]
     ]
     if points:
-        axes.plot(*_columns(points), "o", color=HELDOUT, markersize=4.5, markeredgecolor="white", zorder=3)
+        axes.plot(
+            *_columns(points), "o", color=HELDOUT, markersize=4.5, markeredgecolor="white", zorder=3, clip_on=False
+        )
     axes.set_title(TITLES[name])
     axes.set_xlim(0, max(phase.steps, phase.step))
     axes.grid(axis="y", color="#e8eaee", linewidth=0.8)
     axes.set_axisbelow(True)
+    axes.margins(y=0.14 if len(stages) > 1 else 0.06)  # room for the names of the stages
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if name in LOGARITHMIC and all(value > 0 for _, value in points):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     _borders(axes, stages)
 
 

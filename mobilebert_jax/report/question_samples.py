@@ -22,6 +22,7 @@ def question_samples(run: RunFolder) -> Markup:
         return note("No questions have been answered yet.")
     texts, nbest = read_json(folder / "predictions.json"), read_json(folder / "nbest_predictions.json")
     asked = [(paragraph["context"], question) for paragraph, question in _heldout(spec) if question["id"] in texts]
+    answered = len(asked)
     asked = [pair for pair in asked if _fits(*pair, nbest[pair[1]["id"]])]
     if not asked:
         return note(f"The passages of {spec} are not those that were answered; they may have changed since.")
@@ -31,6 +32,8 @@ def question_samples(run: RunFolder) -> Markup:
     legend = join(tag("mark", "right answer", cls="gold"), " ", tag("mark", "predicted", cls="said"), " ")
     both = tag("mark", "both", cls="gold said")
     remark = f" · every {step:.0f}th of {len(asked)} held-out questions" if step > 1 else " · all held-out questions"
+    if len(asked) < answered:
+        remark += f"; the passages of {answered - len(asked)} others have changed since the run"
     return join(note(legend, both, remark), tag("div", *cards, cls="cards"))
 
 
@@ -57,7 +60,7 @@ def _card(passage: str, question: dict[str, Any], said: str, candidates: list[di
         "article",
         tag("h4", question["question"]),
         tag("p", tag("span", verdict, cls=f"verdict {kind}"), sure, cls="note"),
-        tag("p", _highlight(passage, gold, guess), cls="passage"),
+        tag("div", _highlight(passage, gold, guess), cls="passage"),
     )
 
 

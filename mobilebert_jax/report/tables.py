@@ -31,9 +31,9 @@ def tiles(run: RunFolder) -> Markup:
         ),
     ]
     sizes = encoder_size(run.teacher_model()), encoder_size(run.student_model())
-    written = " → ".join(_short(size) for size in sizes)
-    ratio = f"1 : {sizes[0] / sizes[1]:.1f}" if all(sizes) else "not both there yet"
-    made.append(_tile("encoder parameters", written, f"teacher → student, {ratio}"))
+    beside = f"the teacher has {_short(sizes[0])}"
+    beside += f", {sizes[0] / sizes[1]:.1f} times as many" if all(sizes) else ""
+    made.append(_tile("encoder parameters", _short(sizes[1]), beside))
     if run.results:
         best, score = max(
             ((name, own["f1"]) for name, own in run.results["baselines"].items()), key=lambda pair: pair[1]
@@ -124,7 +124,7 @@ def phase_table(run: RunFolder) -> Markup:
         )
     header = ["", "state", "steps", "batch", "examples/s", "data wait a step", "in steps", "in all"]
     remark = "examples/s is the median; “in steps” counts compilation, but neither evaluation nor saving."
-    return join(table(header, rows), note(remark))
+    return tag("div", table(header, rows), note(remark), cls="phases")
 
 
 def config_table(run: RunFolder, defaults: dict[str, Any]) -> Markup:
