@@ -162,6 +162,8 @@ def _short(count: int | None) -> str:
     """1,234,567 as '1.23M'."""
     if count is None:
         return MISSING
+    if count < 1e5:
+        return f"{count:,}"
     return f"{count / 1e6:.2f}M" if count < 1e8 else f"{count / 1e6:.0f}M"
 
 
