@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ from mobilebert_jax.cli.config_values import format_config
 from mobilebert_jax.cli.flags import default_workdir, load_config
 from mobilebert_jax.cli.inspection_tables import print_contents, print_differences
 from mobilebert_jax.cli.tables import print_answers, print_json, print_results, print_scores
+from mobilebert_jax.recipes.defaults import default_config
 from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
 from mobilebert_jax.recipes.finetune import finetune_folder
 from mobilebert_jax.recipes.run import prepare_run, run_recipe
 from mobilebert_jax.recipes.settings import PHASES
+from mobilebert_jax.report.page import write_report
 from mobilebert_jax.utils.errors import UserError
 
 
@@ -21,6 +24,7 @@ def run(options: argparse.Namespace) -> None:
     results = _run_phases(options, PHASES)
     if results:
         print_results(results)
+    _report_on(_workdir(options))
     print(f"finished: {_workdir(options) / 'model'}")
 
 
@@ -107,6 +111,15 @@ def print_config(options: argparse.Namespace) -> None:
     print(format_config(load_config(options.config, overrides)), end="")
 
 
+def report(options: argparse.Namespace) -> None:
+    """The page of a run, also of one in progress."""
+    import jax
+
+    # A run in progress may hold the accelerator for itself.
+    jax.config.update("jax_platforms", "cpu")
+    print(f"report: {write_report(options.workdir, default_config().to_dict())}")
+
+
 def bench(options: argparse.Namespace) -> None:
     """The table of `bench transfer`."""
     if options.overrides and not options.config:
@@ -125,6 +138,14 @@ def bench(options: argparse.Namespace) -> None:
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:
     config = load_config(options.config, options.overrides)
     return run_recipe(config, _workdir(options), options.stopper, phases)
+
+
+def _report_on(workdir: Path) -> None:
+    """Writes the page of a run that has ended; whatever goes wrong there, the run itself has not failed."""
+    try:
+        print(f"report: {write_report(workdir, default_config().to_dict())}")
+    except Exception as error:
+        warnings.warn(f"{workdir / 'report.html'} could not be written: {error}", stacklevel=2)
 
 
 def _workdir(options: argparse.Namespace, suffix: str = "") -> Path:

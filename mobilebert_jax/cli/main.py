@@ -96,6 +96,7 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's C++ side: errors only
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax remarks on every save and restore
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # remarks on its font cache
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
         warnings.simplefilter("ignore", category)
     warnings.showwarning = lambda message, *where: print(f"mobilebert: warning: {message}", file=sys.stderr)
@@ -127,6 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     _inspect_options(
         commands.add_parser("inspect", help="what a checkpoint, store, model or run holds, or how two differ")
     )
+    report = commands.add_parser("report", help="WORKDIR/report.html: what happened in a run, at any moment")
+    report.add_argument("workdir", metavar="WORKDIR", help="the run's folder")
     _bench_options(commands.add_parser("bench", help="measurements, side by side"))
     return parser
 

@@ -91,6 +91,9 @@ class _PhaseRun:
         self.metrics = MetricsFile(folder / "metrics.jsonl", self.step)
         self.events = EventFile(self.metrics.path)
         self.means = Means()
+        # A restart goes on counting from the line that the restored step has left.
+        logged = [line["seconds"] for line in read_metrics(self.metrics.path) if "seconds" in line]
+        self.began = time.perf_counter() - (logged[-1] if logged else 0.0)
 
     def _resume(self) -> tuple[Params, Any, int, int]:
         """(whole parameters, slots or None, step, skipped steps): from the newest checkpoint, or fresh."""
@@ -223,7 +226,8 @@ class _PhaseRun:
         """Writes the means since the last line, and shows them with the pace and the time left."""
         phase, step, pace = self.phase, self.step, self.pace
         means, rates = self.means.take(), pace.take()
-        line = {"step": step, "phase": phase.name, "stage": stage, **means, **rates}
+        seconds = round(time.perf_counter() - self.began, 3)
+        line = {"step": step, "phase": phase.name, "stage": stage, **means, **rates, "seconds": seconds}
         line |= {"skipped": self.skipped} if phase.nonfinite_skips else {}
         self._write(line)
         terms = _brief({name: means[name] for name in means if name not in ("data_wait", "learning_rate")})

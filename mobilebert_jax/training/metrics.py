@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mobilebert_jax.utils.files import write_text
+from mobilebert_jax.utils.files import read_json_lines, write_text
 
 
 class MetricsFile:
@@ -26,15 +26,8 @@ class MetricsFile:
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """All whole lines of a metrics file; a line that a kill cut short is left out; [] without a file."""
-    path = Path(path)
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
-    return lines
+    """All whole lines of a metrics file; [] without a file."""
+    return read_json_lines(path)
 
 
 class Means:

@@ -45,6 +45,19 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """All whole objects of a JSON-lines file; a line that a kill cut short is left out; [] without a file."""
+    path = Path(path)
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        lines += [value] if isinstance(value, dict) else []
+    return lines
+
+
 def file_sha256(path: str | Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as handle:

@@ -42,7 +42,7 @@ def uninterrupted(tmp_path_factory):
 
 def log(folder):
     """metrics.jsonl without what clocks say."""
-    timings = ("examples_per_second", "tokens_per_second", "data_wait")
+    timings = ("examples_per_second", "tokens_per_second", "data_wait", "seconds")
     lines = read_metrics(folder / "metrics.jsonl")
     return [{name: value for name, value in line.items() if name not in timings} for line in lines]
 
@@ -63,6 +63,15 @@ def test_a_stopped_run_continues_to_the_same_bits_and_the_same_log(uninterrupted
     params = run(transfer_phase(), tmp_path)
     assert_same_bits(params, uninterrupted.params)
     assert log(tmp_path) == uninterrupted.log
+
+
+def test_seconds_go_on_counting_where_a_stopped_run_left_off(tmp_path):
+    with pytest.raises(Stopped):
+        run(transfer_phase(), tmp_path, stop_after=6)
+    run(transfer_phase(), tmp_path)
+    seconds = [line["seconds"] for line in read_metrics(tmp_path / "metrics.jsonl") if "seconds" in line]
+    assert len(seconds) == STEPS and seconds[0] > 0
+    assert seconds == sorted(seconds)
 
 
 def test_a_run_that_is_stopped_again_and_again_continues_to_the_same_bits(uninterrupted, tmp_path):
