@@ -131,8 +131,13 @@ def bench(options: argparse.Namespace) -> None:
     ways = tuple(filter(None, options.ways.split(","))) or WAYS
     if options.json:
         return print_json(bench_transfer(config, *sizes, ways))
-    print_head(*sizes, ways)
-    print_sums(bench_transfer(config, *sizes, ways, show=print_stage))
+
+    def show(row: dict[str, Any]) -> None:
+        if row["stage"] == 0:
+            print_head(*sizes, ways)
+        print_stage(row)
+
+    print_sums(bench_transfer(config, *sizes, ways, show=show))
 
 
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:

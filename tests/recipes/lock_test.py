@@ -50,11 +50,19 @@ def test_a_killed_holder_leaves_the_folder_free(holder, tmp_path):
 
 
 def test_the_file_is_gone_at_the_end_even_of_a_failure(tmp_path):
-    with pytest.raises(KeyError), locked(tmp_path / "run"):
+    with pytest.raises(KeyError), locked(tmp_path):
         raise KeyError
-    assert list((tmp_path / "run").iterdir()) == []
-    with locked(tmp_path / "run"):
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path):
         pass
+
+
+def test_a_folder_that_was_made_for_the_lock_goes_with_it_unless_something_lies_there(tmp_path):
+    with locked(tmp_path / "empty"):
+        pass
+    with locked(tmp_path / "used"):
+        (tmp_path / "used" / "config.json").write_text("{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["used"]
 
 
 def test_a_second_run_ends_with_one_line_while_the_first_goes_on(tiny_run, tmp_path):
