@@ -1,11 +1,6 @@
 """Model folders in Hugging Face's layout: config.json, model.safetensors and, when given, the tokenizer's files."""
 
-import contextlib
-import os
-import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +26,7 @@ from mobilebert_jax.models.names import (
     stored_as,
 )
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.files import read_json, write_json
+from mobilebert_jax.utils.files import atomic_folder, read_json, write_json
 from mobilebert_jax.utils.trees import named_leaves
 from mobilebert_jax.utils.types import Params
 
@@ -52,7 +47,9 @@ def save_pretrained(path: str | Path, model: nn.Module, params: Params, tokenize
         UserError: `params` are not this model's, or `path` is something other than a model folder.
     """
     _check_params(model, params)
-    with _replaced_folder(path) as folder:
+    if Path(path).exists() and not _may_be_replaced(Path(path)):
+        raise UserError(f"{path}: exists and is not a plain model folder; give a new path")
+    with atomic_folder(path) as folder:
         write_json(folder / CONFIG, _folder_config(model))
         tensors = _to_tensors(model, params)
         safetensors.numpy.save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
@@ -184,28 +181,6 @@ def _check_fit(layout: dict[str, Stored], tensors: dict[str, np.ndarray], cfg: M
 def _some(names: list[str]) -> str:
     rest = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-@contextlib.contextmanager
-def _replaced_folder(path: str | Path) -> Iterator[Path]:
-    """Yields an empty sibling folder that becomes `path` on success; until then what was there stays."""
-    path = Path(path).resolve()
-    if path.exists() and not _may_be_replaced(path):
-        raise UserError(f"{path}: exists and is not a plain model folder; give a new path")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
-        new, old = Path(scratch, "new"), Path(f"{scratch}.old")
-        new.mkdir()
-        yield new
-        try:
-            if path.exists():
-                os.replace(path, old)
-            os.replace(new, path)
-        except BaseException:
-            if old.exists():
-                os.replace(old, path)
-            raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _may_be_replaced(path: Path) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.files import remove_unfinished
 
 NAME = ".lock"
 
@@ -16,7 +17,7 @@ def locked(workdir: str | Path) -> Iterator[None]:
     """Holds `workdir`/.lock, which contains the holder's pid; makes the folder where it is missing.
 
     The file is removed in the end, and so is a folder that was made for it and stayed empty. A process that was killed
-    leaves the file behind, but not the lock.
+    leaves the file behind, but not the lock; what it left half-written is removed by the next one.
 
     Raises:
         UserError: another process holds the lock, or there can be no such folder.
@@ -25,6 +26,7 @@ def locked(workdir: str | Path) -> Iterator[None]:
     path = make_workdir(workdir) / NAME
     handle = _acquire(path)
     try:
+        remove_unfinished(workdir)
         yield
     finally:
         path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from mobilebert_jax.text.sentences import split_sentences
 from mobilebert_jax.text.store_writer import ARRAYS, MANIFEST, StoreWriter
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.files import read_json
+from mobilebert_jax.utils.files import UNFINISHED, read_json
 
 VERSION = 1
 SPLITS = ("train", "heldout")
@@ -132,7 +132,7 @@ def build_stores(
     }
     if existing := _existing_manifests(folder, identity):
         return existing
-    building = folder / ".building"
+    building = folder / f"{UNFINISHED}stores"
     shutil.rmtree(building, ignore_errors=True)
     writers = {split: StoreWriter(building / split, token_dtype(tokenizer.vocab_size)) for split in SPLITS}
     try:

@@ -28,7 +28,9 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path, keep: int):
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=ocp.checkpoint_managers.LatestN(keep), enable_async_checkpointing=True
+            preservation_policy=ocp.checkpoint_managers.LatestN(keep),
+            enable_async_checkpointing=True,
+            cleanup_tmp_directories=True,
         )
         self._folder = Path(folder).resolve()
         self._manager = ocp.CheckpointManager(self._folder, options=options)

@@ -4,10 +4,14 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+UNFINISHED = ".unfinished-"
+"""What the names of files and folders begin with while they are being written."""
 
 
 @contextlib.contextmanager
@@ -18,7 +22,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f"{UNFINISHED}{path.name}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -27,6 +31,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yields an empty sibling folder that becomes `path` on success; until then what was there stays."""
+    path = Path(path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{UNFINISHED}{path.name}-", dir=path.parent) as scratch:
+        new, old = Path(scratch, "new"), Path(f"{scratch}-old")
+        new.mkdir()
+        yield new
+        try:
+            if path.exists():
+                os.replace(path, old)
+            os.replace(new, path)
+        except BaseException:
+            if old.exists():
+                os.replace(old, path)
+            raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_unfinished(folder: str | Path) -> None:
+    """Removes what a killed process left half-written anywhere below `folder`, where nobody else writes now."""
+    for path in list(Path(folder).rglob(f"{UNFINISHED}*")):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

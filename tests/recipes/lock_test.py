@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from mobilebert_jax.recipes.lock import locked
+from mobilebert_jax.recipes.lock import NAME, locked
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.files import UNFINISHED
 from tests.recipes.tiny_run import PROJECT
 
 HOLDER = """
@@ -81,3 +82,11 @@ def test_a_second_run_ends_with_one_line_while_the_first_goes_on(tiny_run, tmp_p
     first.communicate(timeout=120)
     assert first.returncode == 42
     assert not (workdir / ".lock").exists()
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    half = tmp_path / "run" / "teacher" / f"{UNFINISHED}model-x" / "new"
+    half.mkdir(parents=True)
+    (half / "model.safetensors").write_bytes(b"half")
+    with locked(tmp_path / "run"):
+        assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == [NAME, "teacher"]

@@ -1,26 +1,20 @@
 """A run that is killed again and again ends with the same bits as one that was left alone."""
 
+import random
+import shutil
 import signal
 
-import numpy as np
-from safetensors.numpy import load_file
-
-from mobilebert_jax.training.metrics import read_metrics
+from mobilebert_jax.utils.files import read_json
+from tests.recipes.kill_run import differences, kill_at, metrics, moments
 from tests.recipes.tiny_run import BOUNDARY, STEPS
 
 KILLED, STOPPED = -signal.SIGKILL, 42
-MAY_DIFFER = {"data_wait", "examples_per_second", "tokens_per_second", "seconds"}
 
 
 def newest(workdir, phase):
     """The step of the newest finished checkpoint, 0 without one."""
     folder = workdir / phase / "checkpoints"
     return max((int(path.name) for path in folder.glob("*") if path.name.isdigit()), default=0)
-
-
-def training_lines(workdir, phase):
-    lines = read_metrics(workdir / phase / "metrics.jsonl")
-    return [{k: v for k, v in line.items() if k not in MAY_DIFFER} for line in lines if "heldout" not in line]
 
 
 def test_a_run_killed_and_stopped_in_many_places_ends_with_the_same_bits(finished_run, tiny_run):
@@ -52,12 +46,32 @@ def test_a_run_killed_and_stopped_in_many_places_ends_with_the_same_bits(finishe
     assert 1 <= newest(workdir, "finetune") < STEPS["finetune"]
 
     tiny_run.finish("run", workdir)
-    for folder in ("teacher/model", "transfer/model", "distill/model", "finetune/model", "model"):
-        killed, whole = (load_file(each / folder / "model.safetensors") for each in (workdir, finished_run))
-        assert killed.keys() == whole.keys()
-        differing = [name for name in whole if not np.array_equal(killed[name], whole[name])]
-        assert not differing, folder
+    # The settings above evaluate and save more often; nothing else may differ.
+    assert [each for each in differences(workdir, finished_run) if each.startswith("not the same bytes")] == []
     for phase in STEPS:
-        assert training_lines(workdir, phase) == training_lines(finished_run, phase), phase
-    results = [(each / "finetune" / "results.json").read_text() for each in (workdir, finished_run)]
-    assert results[0] == results[1]
+        trained = [[line for line in metrics(each, phase) if "heldout" not in line] for each in (workdir, finished_run)]
+        assert trained[0] == trained[1], phase
+
+
+def test_a_run_killed_while_it_saves_evaluates_and_writes_its_models_leaves_nothing_behind(finished_run, tiny_run):
+    workdir = tiny_run.folder / "killed-writing"
+    config = read_json(finished_run / "config.json")["config"]
+    picked = ("writing the token stores", "transfer: saving", "distill: writing its model", "finetune: scoring answers")
+    for moment in moments(config, random.Random(0)):
+        if moment.name in picked:
+            kill_at(moment, tiny_run.start("run", workdir), workdir)
+    tiny_run.finish("run", workdir)
+    assert differences(workdir, finished_run) == []
+
+
+def test_runs_that_differ_are_told_apart(finished_run, tiny_run):
+    other = tiny_run.folder / "other"
+    shutil.copytree(finished_run, other)
+    assert differences(other, finished_run) == []
+    (other / ".stray").touch()
+    lines = (other / "teacher" / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (other / "teacher" / "metrics.jsonl").write_text("".join(lines[:2] + lines[3:]))
+    weights = other / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))
+    expected = ["only in one: .stray", "not the same bytes: model/model.safetensors", "metrics of teacher"]
+    assert differences(other, finished_run) == expected

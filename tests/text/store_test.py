@@ -137,19 +137,19 @@ def test_a_killed_build_leaves_no_store_and_the_next_one_succeeds(tmp_path, docu
         "build_stores(sys.argv[1] + '/store', endless, Tokenizer.load(sys.argv[1] + '/tokenizer'), 0.3)"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stderr=subprocess.DEVNULL)
-    growing = tmp_path / "store" / ".building" / "train" / "tokens.npy"
+    growing = tmp_path / "store" / ".unfinished-stores" / "train" / "tokens.npy"
     deadline = time.monotonic() + 30
     while not (growing.is_file() and growing.stat().st_size > 10_000):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    for split in ("train", "heldout", ".building/train"):
+    for split in ("train", "heldout", ".unfinished-stores/train"):
         with pytest.raises(UserError, match="no token store"):
             TokenStore.open(tmp_path / "store" / split)
     build_stores(tmp_path / "store", documents, tokenizer, 0.3, progress=False)
     assert TokenStore.open(tmp_path / "store" / "train").num_documents > 0
-    assert not (tmp_path / "store" / ".building").exists()
+    assert not (tmp_path / "store" / ".unfinished-stores").exists()
 
 
 def damage_manifest(folder, **changes):

@@ -4,7 +4,15 @@ import hashlib
 
 import pytest
 
-from mobilebert_jax.utils.files import atomic_path, file_sha256, read_json, write_json, write_text
+from mobilebert_jax.utils.files import (
+    atomic_folder,
+    atomic_path,
+    file_sha256,
+    read_json,
+    remove_unfinished,
+    write_json,
+    write_text,
+)
 
 
 def test_a_finished_write_replaces_the_file_and_leaves_nothing_else(tmp_path):
@@ -53,3 +61,44 @@ def test_an_unserialisable_value_leaves_the_old_json(tmp_path):
 def test_sha256_is_of_the_bytes(tmp_path):
     (tmp_path / "b").write_bytes(b"abc")
     assert file_sha256(tmp_path / "b") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_a_finished_folder_replaces_the_old_one_whole_and_leaves_nothing_else(tmp_path):
+    for name in ("old", "new"):
+        with atomic_folder(tmp_path / "m") as temporary:
+            (temporary / name).write_text(name)
+    assert [path.name for path in (tmp_path / "m").iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "m"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path, error):
+    with atomic_folder(tmp_path / "m") as temporary:
+        (temporary / "old").write_text("old")
+    with pytest.raises(error), atomic_folder(tmp_path / "m") as temporary:
+        (temporary / "half").write_text("new")
+        raise error
+    assert [path.name for path in (tmp_path / "m").iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "m"]
+
+
+def test_what_was_being_written_is_removed_and_nothing_else(tmp_path):
+    written = [tmp_path / "a.txt", tmp_path / "deep" / "b.txt", tmp_path / "deep" / ".hidden"]
+    for path in written:
+        write_text(path, "whole")
+    # What a process that is killed in the middle of either leaves.
+    with pytest.raises(_Killed), atomic_path(tmp_path / "deep" / "b.txt") as temporary:
+        left = (temporary, temporary.with_name(temporary.name + "x"))
+        left[1].write_text("half")
+        raise _Killed
+    with pytest.raises(_Killed), atomic_folder(tmp_path / "deep" / "m") as temporary:
+        (temporary.parent.with_name(temporary.parent.name + "y") / "new").mkdir(parents=True)
+        raise _Killed
+    assert len(list((tmp_path / "deep").iterdir())) == 4
+    remove_unfinished(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(written)
+    assert sorted(tmp_path.rglob("*")) == sorted([*written, tmp_path / "deep"])
+
+
+class _Killed(BaseException):
+    pass
