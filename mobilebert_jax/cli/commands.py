@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_jax.cli.config_values import format_config
-from mobilebert_jax.cli.flags import default_workdir, load_config
+from mobilebert_jax.cli.flags import default_workdir, load_config, load_with_source
 from mobilebert_jax.cli.inspection_tables import print_contents, print_differences
 from mobilebert_jax.cli.tables import print_answers, print_json, print_results, print_scores
 from mobilebert_jax.recipes.defaults import default_config
@@ -42,7 +42,8 @@ def distill(options: argparse.Namespace) -> None:
 
 def prepare(options: argparse.Namespace) -> None:
     """Tokenizer and token stores alone."""
-    data = prepare_run(load_config(options.config, options.overrides), _workdir(options), options.stopper)
+    config, source = load_with_source(options.config, options.overrides)
+    data = prepare_run(config, _workdir(options), options.stopper, source)
     for name, store in (("train", data.train), ("heldout", data.heldout)):
         print(f"{name}: {store.num_documents} documents, {store.num_sentences} sentences, {store.num_tokens} tokens")
     print(f"finished: {_workdir(options) / 'data'}")
@@ -50,9 +51,9 @@ def prepare(options: argparse.Namespace) -> None:
 
 def finetune(options: argparse.Namespace) -> None:
     """Question answering on a given model folder, by default in a folder beside the config's run."""
-    config = load_config(options.config, options.overrides)
+    config, source = load_with_source(options.config, _overrides(options))
     workdir = _workdir(options, f"-{options.task}")
-    print_results(finetune_folder(config, options.model, options.dataset, options.task, workdir, options.stopper))
+    print_results(finetune_folder(config, options.model, options.task, workdir, options.stopper, source))
     print(f"finished: {workdir / 'model'}")
 
 
@@ -106,9 +107,13 @@ def inspect(options: argparse.Namespace) -> None:
 
 def print_config(options: argparse.Namespace) -> None:
     """The resolved config of a command, as overrides."""
+    print(format_config(load_config(options.config, _overrides(options))), end="")
+
+
+def _overrides(options: argparse.Namespace) -> list[str]:
+    """Those given, and what other options mean by another name."""
     dataset = getattr(options, "dataset", "")
-    overrides = [*options.overrides, *([f"finetune.questions={dataset}"] if dataset else [])]
-    print(format_config(load_config(options.config, overrides)), end="")
+    return [*options.overrides, *([f"finetune.questions={dataset}"] if dataset else [])]
 
 
 def report(options: argparse.Namespace) -> None:
@@ -141,8 +146,8 @@ def bench(options: argparse.Namespace) -> None:
 
 
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:
-    config = load_config(options.config, options.overrides)
-    return run_recipe(config, _workdir(options), options.stopper, phases)
+    config, source = load_with_source(options.config, options.overrides)
+    return run_recipe(config, _workdir(options), options.stopper, phases, source)
 
 
 def _report_on(workdir: Path) -> None:

@@ -28,14 +28,36 @@ def load_config(spec: str, overrides: Sequence[str]) -> ConfigDict:
         UserError: no such file, a file that is no config, or an override with an unknown name or a value of another
             type.
     """
+    return load_with_source(spec, overrides)[0]
+
+
+def load_with_source(spec: str, overrides: Sequence[str]) -> tuple[ConfigDict, dict[str, Any]]:
+    """The config as above, and where it came from.
+
+    That is `{"config": the file with its arguments, "changed": {setting: [there, here]}}`; a run's config.json hands on
+    its own source, with what is changed now.
+    """
     name, _, arguments = spec.partition(":")
     path = _find(name)
     config = _read_run(path) if path.suffix == ".json" else _call(path, spec, arguments)
     _check_leaves(config, spec)
+    before = leaves_of(config)
+    source = _source_of_run(path) if path.suffix == ".json" else {"config": spec, "changed": {}}
     for override in overrides:
         apply_override(config, override)
     config.lock()
-    return config
+    there = before | {setting: _tuples(values[0]) for setting, values in source["changed"].items()}
+    here = leaves_of(config)
+    changed = {setting: [there[setting], here[setting]] for setting in here if here[setting] != there[setting]}
+    return config, {**source, "changed": changed}
+
+
+def _source_of_run(path: Path) -> dict[str, Any]:
+    """What the run says of its own source; the file itself where it says nothing."""
+    source = json.loads(path.read_text(encoding="utf-8")).get("source")
+    if not isinstance(source, dict) or not isinstance(source.get("changed"), dict):
+        return {"config": str(path), "changed": {}}
+    return source
 
 
 def default_workdir(spec: str, suffix: str = "") -> Path:

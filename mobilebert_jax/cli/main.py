@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from mobilebert_jax.training.stopping import Stopper
+from mobilebert_jax.training.stopping import Stopper, given_up
 from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.faults import machine_fault
 
@@ -19,7 +19,13 @@ WITH_CONFIG = ("run", "prepare", "pretrain", "distill", "finetune", "bench")
 
 def entry_point() -> None:
     """The console script."""
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if given_up():
+        # A compilation that was left behind would crash in an orderly exit.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(words: Sequence[str]) -> int:

@@ -171,7 +171,8 @@ def _run(path: Path) -> Contents:
     facts = {
         "identity": run["identity"],
         "inputs": run["inputs"],
-        "versions": run["versions"],
+        "source": run["source"],
+        "environments": run["environments"],
         "stores": {name: store.facts for name, store in stores.items()},
         "phases": {name: _phase(path / name, settings) for name in PHASES if (path / name).is_dir()},
         "config": settings,

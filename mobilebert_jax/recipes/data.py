@@ -13,13 +13,16 @@ from mobilebert_jax.text.examples import PretrainingExamples
 from mobilebert_jax.text.loader import iterate
 from mobilebert_jax.text.store import TokenStore, build_stores
 from mobilebert_jax.text.tokenizer import Tokenizer
-from mobilebert_jax.training.stopping import Stopper
+from mobilebert_jax.training.stopping import Stopper, interruptible
 from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.files import write_json
 from mobilebert_jax.utils.types import Batch
 
 ANNOUNCE_AFTER = 1000
 """Documents read before the training of a tokenizer is announced."""
+
+UNPREPARED = "the text is not prepared yet"
+"""What a stop leaves undone here."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +42,7 @@ def prepare(config: ConfigDict, workdir: Path, stopper: Stopper) -> PreparedData
     """
     folder = workdir / "data"
     corpus = _Interruptible(open_corpus(config.data.corpus), stopper)
-    tokenizer = _tokenizer(config, corpus, folder / "tokenizer")
+    tokenizer = _tokenizer(config, corpus, folder / "tokenizer", stopper)
     manifests = build_stores(folder, corpus, tokenizer, config.data.heldout_fraction)
     write_json(folder / "manifest.json", {"tokenizer": tokenizer.fingerprint(), "stores": manifests})
     return PreparedData(tokenizer, TokenStore.open(folder / "train"), TokenStore.open(folder / "heldout"))
@@ -54,17 +57,18 @@ class _Interruptible:
     def __iter__(self) -> Iterator[str]:
         for document in self._corpus:
             if self._stopper.reason:
-                raise Stopped(f"{self._stopper.reason}; the text is not prepared yet")
+                raise Stopped(f"{self._stopper.reason}; {UNPREPARED}")
             yield document
 
 
-def _tokenizer(config: ConfigDict, corpus: Corpus, folder: Path) -> Tokenizer:
+def _tokenizer(config: ConfigDict, corpus: Corpus, folder: Path, stopper: Stopper) -> Tokenizer:
     """The one made before, the one given, or one trained on the corpus."""
     # The file that is written last: with it, the others are there.
     if (folder / "tokenizer_config.json").exists():
         return Tokenizer.load(folder)
     if config.data.tokenizer == "train":
-        tokenizer = Tokenizer.train(_announced(corpus), config.data.vocab_size, config.data.lowercase)
+        size, lowercase = config.data.vocab_size, config.data.lowercase
+        tokenizer = interruptible(lambda: Tokenizer.train(_announced(corpus), size, lowercase), stopper, UNPREPARED)
     else:
         tokenizer = Tokenizer.load(config.data.tokenizer)
     tokenizer.save(folder)

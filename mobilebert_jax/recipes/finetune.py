@@ -1,7 +1,7 @@
 """Question answering: a span head is fine-tuned on a model folder, predicts, is scored, compared with baselines."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +40,21 @@ PREDICTION_SETTINGS = "sequence_length doc_stride max_query_length max_answer_le
 
 
 def finetune_folder(
-    config: ConfigDict, model_folder: str, dataset: str, task: str, workdir: str | Path, stopper: Stopper
+    config: ConfigDict,
+    model_folder: str,
+    task: str,
+    workdir: str | Path,
+    stopper: Stopper,
+    source: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Fine-tunes any model folder with a tokenizer on a SQuAD json or builtin set, in a folder of its own.
+    """Fine-tunes any model folder with a tokenizer on the config's questions, in a folder of its own.
 
-    `dataset` empty: the config's `finetune.questions`. The finished model lies in `workdir/model`; the results are
-    those of `finetune`. Started again, it continues.
+    The finished model lies in `workdir/model`; the results are those of `finetune`. Started again, it continues.
+    `source`: as in `claim`.
 
     Raises:
         UserError: bad config, questions, model or workdir. Stopped: asked to stop, the state is saved.
     """
-    if dataset:
-        with config.unlocked():
-            config.finetune.questions = dataset
     if not config.finetune.questions:
         raise UserError("no questions to train on: give --dataset=FILE, a SQuAD json or builtin:python-docs-qa")
     check_phase(config, "finetune")
@@ -60,7 +62,7 @@ def finetune_folder(
     read_encoder(config, model_folder)
     inputs = {"--model": file_input("--model", model_folder), "--task": task, **question_inputs(config)}
     with locked(workdir):
-        claim(Path(workdir), config, inputs)
+        claim(Path(workdir), config, inputs, source)
         return finetune(config, model_folder, task, Path(workdir), stopper)
 
 

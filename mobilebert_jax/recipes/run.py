@@ -1,6 +1,7 @@
 """Every phase in turn, each from where it stopped; finished models in Hugging Face layout."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from mobilebert_jax.recipes.settings import (
     transfer_pair,
 )
 from mobilebert_jax.recipes.student import Teacher
+from mobilebert_jax.recipes.work import recipe_work
 from mobilebert_jax.recipes.workdir import claim, file_input, unchanged_if_refused
 from mobilebert_jax.training.loop import Phase, run_phase
 from mobilebert_jax.training.stopping import Stopper
@@ -34,12 +36,16 @@ from mobilebert_jax.utils.types import Params
 
 
 def run_recipe(
-    config: ConfigDict, workdir: str | Path, stopper: Stopper, phases: Sequence[str] = PHASES
+    config: ConfigDict,
+    workdir: str | Path,
+    stopper: Stopper,
+    phases: Sequence[str] = PHASES,
+    source: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Runs the named phases of the config in `workdir`, continuing what is there.
 
     Leaves `<phase>/model/` after each phase, and `model/`, the finished student; a phase whose model is there is
-    finished. Returns question-answering results, {} when that phase is not among them.
+    finished. Returns question-answering results, {} when that phase is not among them. `source`: as in `claim`.
 
     Raises:
         UserError: bad config, text or workdir. Stopped: asked to stop, the state is saved.
@@ -48,9 +54,9 @@ def run_recipe(
     workdir = Path(workdir)
     with locked(workdir):
         with unchanged_if_refused(workdir):
-            data = _prepared(config, workdir, stopper)
+            data = _prepared(config, workdir, stopper, source)
             check_examples(config, data)
-            recipe = _Recipe(config, workdir, data, stopper)
+            recipe = _Recipe(config, workdir, data, stopper, phases)
             if config.teacher.path:
                 recipe.finished_teacher()
         if "teacher" in phases:
@@ -60,11 +66,13 @@ def run_recipe(
         return recipe.finetune() if "finetune" in phases and config.finetune.questions else {}
 
 
-def prepare_run(config: ConfigDict, workdir: Path, stopper: Stopper) -> PreparedData:
+def prepare_run(
+    config: ConfigDict, workdir: Path, stopper: Stopper, source: Mapping[str, Any] | None = None
+) -> PreparedData:
     """Checks everything that can be checked before training, claims the folder, prepares the text."""
     _check(config)
-    with locked(workdir):
-        return _prepared(config, workdir, stopper)
+    with locked(workdir), unchanged_if_refused(workdir):
+        return _prepared(config, workdir, stopper, source)
 
 
 def _check(config: ConfigDict) -> None:
@@ -74,18 +82,17 @@ def _check(config: ConfigDict) -> None:
         check_questions(config.finetune.questions)
 
 
-def _prepared(config: ConfigDict, workdir: Path, stopper: Stopper) -> PreparedData:
+def _prepared(config: ConfigDict, workdir: Path, stopper: Stopper, source: Mapping[str, Any] | None) -> PreparedData:
     given = {"teacher.path": file_input("teacher.path", config.teacher.path)} if config.teacher.path else {}
-    with unchanged_if_refused(workdir):
-        claim(workdir, config, given | question_inputs(config))
-        return prepare(config, workdir, stopper)
+    claim(workdir, config, given | question_inputs(config), source)
+    return prepare(config, workdir, stopper)
 
 
 class _Recipe:
     """The phases as methods; what one leaves in its folder is the next one's input."""
 
-    def __init__(self, config: ConfigDict, workdir: Path, data: PreparedData, stopper: Stopper):
-        self.config, self.workdir, self.data, self.stopper = config, workdir, data, stopper
+    def __init__(self, config: ConfigDict, workdir: Path, data: PreparedData, stopper: Stopper, phases: Sequence[str]):
+        self.config, self.workdir, self.data, self.stopper, self.phases = config, workdir, data, stopper, phases
         self.student_config = model_config(config, "student", data.tokenizer.vocab_size)
 
     def teacher(self) -> None:
@@ -142,6 +149,11 @@ class _Recipe:
         return self.workdir / phase / "model"
 
     def _train(self, phase: Phase) -> Params:
+        """The phase from where it stopped, told how much work it is and how much comes after it."""
+        work = recipe_work(self.config, self.phases, phase.networks["teacher"][0], self.student_config)
+        names = list(work)
+        later = sum(steps * each for name in names[names.index(phase.name) + 1 :] for steps, each in work[name])
+        phase = dataclasses.replace(phase, work=tuple(each for _, each in work[phase.name]), later=later)
         return run_phase(phase, self.workdir / phase.name, self.stopper)
 
     def _publish(self, folder: Path, cfg: ModelConfig, params: Params) -> None:

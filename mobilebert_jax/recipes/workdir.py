@@ -3,16 +3,15 @@
 import contextlib
 import hashlib
 import json
-import platform
 import shutil
-import subprocess
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
+from mobilebert_jax.recipes.environment import changes, environment
 from mobilebert_jax.recipes.lock import make_workdir
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import file_sha256, read_json, write_json, write_text
@@ -31,24 +30,44 @@ MAY_CHANGE = {
 }
 
 
-def claim(workdir: Path, config: ConfigDict, inputs: Mapping[str, str] | None = None) -> None:
+def claim(
+    workdir: Path,
+    config: ConfigDict,
+    inputs: Mapping[str, str] | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> None:
     """Writes config.json, or checks that the one there describes the same run once the folder holds more than that.
 
-    It holds the resolved config (`--config` reads it back), its identity hash, `inputs`, versions and git revision.
+    It holds the resolved config (`--config` reads it back), its identity hash, `inputs`, `source` and `environments`.
     `inputs` says what else decides the outcome: option or setting -> fingerprint of what it names, or its value.
+    `source` says where the config came from, as `cli.flags.load_config` tells it. `environments` are those in which
+    the folder was worked on, each once, in order: with more than one, the bits are no longer those of any one machine.
 
     Raises:
         UserError: the folder was made by another config or from other inputs; the message names the first that differs.
     """
     resolved, inputs = config.to_dict(), dict(inputs or {})
     path = make_workdir(workdir) / "config.json"
+    environments = []
     if path.exists():
         started = read_run(path)
         # As long as nothing was made, a config that turned out to be wrong may still be put right.
         if any(entry != path and not entry.name.startswith(".") for entry in workdir.iterdir()):
             _check_same(workdir, started, resolved, inputs)
-    run = {"config": resolved, "identity": identity_hash(resolved, inputs), "inputs": inputs, "versions": _versions()}
+            environments = started["environments"]
+    run = {"config": resolved, "identity": identity_hash(resolved, inputs), "inputs": inputs}
+    run |= {"source": dict(source or {}), "environments": _with_this(environments, path)}
     write_json(path, run)
+
+
+def _with_this(environments: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """The environments with this one; a change is warned of."""
+    now = environment()
+    if not environments or environments[-1] == now:
+        return environments or [now]
+    changed = changes(environments[-1], now)
+    warnings.warn(f"{path}: not the environment the run began in ({changed}): its bits may differ", stacklevel=3)
+    return environments if now in environments else [*environments, now]
 
 
 @contextlib.contextmanager
@@ -58,7 +77,7 @@ def unchanged_if_refused(workdir: Path) -> Iterator[None]:
     What was there before stays: only a data/ that is new is taken away again.
     """
     path, data = workdir / "config.json", workdir / "data"
-    existed, before, had_data = workdir.exists(), path.read_bytes() if path.is_file() else None, data.exists()
+    before, had_data = path.read_bytes() if path.is_file() else None, data.exists()
     try:
         yield
     except UserError:
@@ -69,10 +88,6 @@ def unchanged_if_refused(workdir: Path) -> Iterator[None]:
                 path.unlink()
         elif path.read_bytes() != before:
             write_text(path, before.decode())
-        if not existed:
-            # What else lies there by now is not ours.
-            with contextlib.suppress(OSError):
-                workdir.rmdir()
         raise
 
 
@@ -120,11 +135,11 @@ def _plain(value: Any) -> Any:
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """The config.json of a run: config, identity, inputs, versions; UserError when it is something else's."""
+    """The config.json of a run: config, identity, inputs, source, environments; UserError when it is no run's."""
     try:
         found = read_json(path)
-        parts = {name: dict(found[name]) for name in ("config", "inputs", "versions")}
-        return {**parts, "identity": str(found["identity"])}
+        parts = {name: dict(found[name]) for name in ("config", "inputs", "source")}
+        return {**parts, "identity": str(found["identity"]), "environments": list(map(dict, found["environments"]))}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not the config.json of a run; give another --workdir") from error
 
@@ -144,19 +159,3 @@ def _check_same(workdir: Path, old: dict[str, Any], resolved: dict[str, Any], in
                 f"{name}: {workdir} was started with another one ({before[:12]}, now {after[:12]}); "
                 "use another --workdir"
             )
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "jax": jax.__version__, "git": _git_revision()}
-
-
-def _git_revision() -> str:
-    """The checkout's commit; empty when the package is not run from a git checkout of its own."""
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / ".git").exists():
-        return ""
-    try:
-        command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        return ""

@@ -91,7 +91,6 @@ def _guarded(make: Callable[[], Markup]) -> Markup:
 
 
 def _footer(run: RunFolder) -> Markup:
-    versions = [f"{name} {value}" for name, value in (run.run.get("versions") or {}).items() if value]
     now = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    words = [f"written {now}", *versions, f"identity {str(run.run.get('identity', ''))[:12]}"]
+    words = [f"written {now}", f"identity {str(run.run.get('identity', ''))[:12]}"]
     return tag("footer", " · ".join(words))

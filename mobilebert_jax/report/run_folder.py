@@ -74,6 +74,10 @@ class PhaseLog:
         """Seconds of the phase up to its last logged step, everything included; None in runs that did not log them."""
         return next((line["seconds"] for line in reversed(self.train) if "seconds" in line), None)
 
+    def memory(self, where: str) -> int | None:
+        """The most bytes that any line reports, of the `host` or of the fullest `device`; None where none does."""
+        return max((line["memory"][where] for line in self.train if where in line.get("memory", {})), default=None)
+
     def last(self, figure: str) -> float | None:
         """The newest held-out figure of that name that is one number."""
         values = [line["heldout"].get(figure) for line in self.heldout]

@@ -9,6 +9,7 @@ from mobilebert_jax.report.parameters import encoder_size
 from mobilebert_jax.report.run_folder import PhaseLog, RunFolder
 
 BASELINES = {"no_answer": "always silent", "first_sentence": "first sentence", "random_entry": "a random entry"}
+PLACES = {"host": "memory", "device": "device memory"}
 SCORES = {"exact": "exact", "f1": "F1", "HasAns_f1": "F1, answerable", "NoAns_f1": "F1, unanswerable"}
 
 
@@ -106,6 +107,7 @@ def question_table(run: RunFolder) -> Markup:
 def phase_table(run: RunFolder) -> Markup:
     """Progress, time and speed of every phase."""
     rows = []
+    places = [place for place in PLACES if any(phase.memory(place) for phase in run.phases.values())]
     for phase in run.phases.values():
         share = 1.0 if phase.finished else phase.step / max(phase.steps, 1)
         waits = [line["data_wait"] for line in phase.train if "data_wait" in line]
@@ -120,25 +122,50 @@ def phase_table(run: RunFolder) -> Markup:
                 f"{1000 * sum(waits) / len(waits):.2f} ms" if waits else MISSING,
                 duration(phase.step_seconds),
                 duration(phase.elapsed),
+                *(MISSING if used is None else f"{used / 2**30:.2f} GiB" for used in map(phase.memory, places)),
             ]
         )
     header = ["", "state", "steps", "batch", "examples/s", "data wait a step", "in steps", "in all"]
+    header += [PLACES[place] for place in places]
     remark = "examples/s is the median; “in steps” counts compilation, but neither evaluation nor saving."
     return tag("div", table(header, rows), note(remark), cls="phases")
 
 
 def config_table(run: RunFolder, defaults: dict[str, Any]) -> Markup:
-    """Settings that differ from the defaults, and the whole config folded away."""
+    """Settings that differ from the config's file and from the defaults, where the run ran, the whole config folded."""
     default, own = _flat(defaults), _flat(run.config)
-    differing = [name for name in own if own[name] != default.get(name)]
-    rows = [[name, _written(default.get(name)), _written(own[name])] for name in sorted(differing)]
-    if rows:
-        summary = tag("summary", f"{len(rows)} settings differ from the paper's defaults")
-        shown = tag("details", summary, table(["setting", "default", "this run"], rows), open="")
-    else:
-        shown = note("Every setting is the default.")
+    source = run.run.get("source") or {}
+    changed = {name: values for name, values in (source.get("changed") or {}).items() if len(values) == 2}
+    differing = {name: [default.get(name), own[name]] for name in sorted(own) if own[name] != default.get(name)}
+    where = f"differ from {source['config']}" if source.get("config") else "differ from the config's file"
+    shown = [
+        _differences(changed, where, "there", "Everything is as in the config's file.", open_=True),
+        _differences(differing, "differ from the paper's defaults", "default", "Every setting is the default."),
+        _environments(run.run.get("environments") or []),
+    ]
     whole = tag("pre", json.dumps(run.config, indent=2, ensure_ascii=False))
-    return join(shown, tag("details", tag("summary", "the whole config"), whole))
+    return join(*shown, tag("details", tag("summary", "the whole config"), whole))
+
+
+def _differences(rows: dict[str, list[Any]], where: str, there: str, none: str, open_: bool = False) -> Markup:
+    """Setting, value there, value here; `none` where there is nothing to show."""
+    if not rows:
+        return note(none)
+    summary = tag("summary", f"{len(rows)} settings {where}" if len(rows) > 1 else f"1 setting {where}")
+    written = [[name, *map(_written, values)] for name, values in rows.items()]
+    made = table(["setting", there, "this run"], written)
+    return tag("details", summary, made, open="") if open_ else tag("details", summary, made)
+
+
+def _environments(environments: list[dict[str, Any]]) -> Markup:
+    """What the run ran on; more than one column says that its bits are no single machine's."""
+    if not environments:
+        return join()
+    names = [name for name in environments[0] if any(each.get(name) for each in environments)]
+    rows = [[name, *(str(each.get(name) or MISSING)[:60] for each in environments)] for name in names]
+    some = f"ran in {len(environments)} environments, one after another" if len(environments) > 1 else "environment"
+    header = ["", *(f"{number}." if len(environments) > 1 else "" for number in range(1, len(environments) + 1))]
+    return tag("details", tag("summary", some), table(header, rows))
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

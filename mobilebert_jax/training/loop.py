@@ -1,26 +1,24 @@
 """The one loop of every phase: resume, stages, steps, checkpoints, logs, held-out evaluation."""
 
+import contextlib
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from tqdm import tqdm
 
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.optim.optimizer import OptimizerConfig, make_optimizer
 from mobilebert_jax.training.checkpoints import Checkpoints
 from mobilebert_jax.training.diagnosis import explain, nonfinite_terms
-from mobilebert_jax.training.events import EventFile
-from mobilebert_jax.training.metrics import Means, MetricsFile, read_metrics
-from mobilebert_jax.training.pace import Pace
+from mobilebert_jax.training.pace import Pace, Work
 from mobilebert_jax.training.program import LearningRate, Program, TrainState, control_at, init_state, make_step
+from mobilebert_jax.training.progress import Progress, brief, say
+from mobilebert_jax.training.record import Record
 from mobilebert_jax.training.stages import Plan
-from mobilebert_jax.training.stopping import Stopper
+from mobilebert_jax.training.stopping import Stopper, interruptible
 from mobilebert_jax.utils.errors import NonFiniteError, Stopped
 from mobilebert_jax.utils.types import Batch, Params
 
@@ -48,6 +46,8 @@ class Phase:
         evaluate: whole parameters, "is a stop asked for?" -> held-out figures, or None when it gave way to a stop.
         meta: what else a checkpoint records, such as the teacher's path and fingerprint.
         nonfinite_skips: so many steps may have a loss or gradients that are not finite; they change no parameters.
+        work: of one step of each stage, in a unit that `later` shares, for the time left; () where all steps are alike.
+        later: the work of all phases that follow.
     """
 
     name: str
@@ -65,6 +65,8 @@ class Phase:
     accumulation: int = 1
     seed: int = 0
     nonfinite_skips: int = 0
+    work: tuple[float, ...] = ()
+    later: float = 0.0
 
 
 def run_phase(phase: Phase, folder: str | Path, stopper: Stopper) -> Params:
@@ -74,11 +76,10 @@ def run_phase(phase: Phase, folder: str | Path, stopper: Stopper) -> Params:
         Stopped: the stopper asked for it; the state is saved.
         NonFiniteError: a step left the finite numbers; the checkpoints before it are kept.
     """
-    checkpoints = Checkpoints(Path(folder) / "checkpoints", phase.cadence.keep)
-    try:
-        return _PhaseRun(phase, Path(folder), checkpoints, stopper).run()
-    finally:
-        checkpoints.close()
+    with contextlib.closing(Checkpoints(Path(folder) / "checkpoints", phase.cadence.keep)) as checkpoints:
+        run = _PhaseRun(phase, Path(folder), checkpoints, stopper)
+        with contextlib.closing(run.record):
+            return run.run()
 
 
 class _PhaseRun:
@@ -88,16 +89,14 @@ class _PhaseRun:
         self.phase, self.checkpoints, self.stopper = phase, checkpoints, stopper
         self.steps = {}  # program -> compiled step
         self.params, self.opt_state, self.step, self.skipped = self._resume()
-        self.metrics = MetricsFile(folder / "metrics.jsonl", self.step)
-        self.events = EventFile(self.metrics.path)
-        self.means = Means()
-        # A restart goes on counting from the line that the restored step has left.
-        logged = [line["seconds"] for line in read_metrics(self.metrics.path) if "seconds" in line]
-        self.began = time.perf_counter() - (logged[-1] if logged else 0.0)
+        self.record = Record(folder, phase.name, self.step)
+        stages = phase.plan.stages
+        work = phase.work or (1.0,) * len(stages)
+        self.work = Work(tuple((stage.steps, each) for stage, each in zip(stages, work, strict=True)), phase.later)
 
     def _resume(self) -> tuple[Params, Any, int, int]:
         """(whole parameters, slots or None, step, skipped steps): from the newest checkpoint, or fresh."""
-        found = self.checkpoints.restore_newest(self._shapes, _say)
+        found = self.checkpoints.restore_newest(self._shapes, say)
         if found is None:
             return self.phase.init(), None, 0, 0
         step, meta, params, opt_state = found
@@ -117,11 +116,10 @@ class _PhaseRun:
             if self.stopper.reason:
                 raise self._stopped()
         batches = self.phase.batches(self.step, plan.steps)
-        with self._bar() as bar:
+        with Progress(self.phase.name, plan.steps, self.step) as progress:
             while self.step < plan.steps:
-                self._run_stage(plan.index_at(self.step), batches, bar)
+                self._run_stage(plan.index_at(self.step), batches, progress)
         self.checkpoints.wait()
-        self.events.close()
         return self.params
 
     def _unevaluated(self) -> bool:
@@ -129,43 +127,34 @@ class _PhaseRun:
         starts = {self.phase.plan.start(index) for index in range(len(self.phase.plan.stages) + 1)}
         every = self.phase.cadence.evaluate
         due = self.step in starts or (every > 0 and self.step % every == 0)
-        lines = read_metrics(self.metrics.path) if due else []
-        return due and not any(line["step"] == self.step and "heldout" in line for line in lines)
+        return due and not self.record.is_evaluated(self.step)
 
-    def _bar(self) -> tqdm:
-        """Rate and time left on a terminal; nothing where there is none (plain lines are printed instead)."""
-        phase = self.phase
-        return tqdm(total=phase.plan.steps, initial=self.step, desc=phase.name, unit="step", disable=None, leave=True)
-
-    def _run_stage(self, index: int, batches: Iterator[Batch], bar: tqdm) -> None:
+    def _run_stage(self, index: int, batches: Iterator[Batch], progress: Progress) -> None:
         phase, program = self.phase, self.phase.programs[index]
         stage, end = phase.plan.stages[index], phase.plan.start(index + 1)
-        bar.set_description(f"{phase.name}: {stage.name}")
+        progress.stage(stage.name)
         control = control_at(phase.plan, index)
         trained, rest = program.cut(self.params, int(control.block))
         state = self._state(trained, self.step == phase.plan.start(index))
-        step = self._compiled(program)
-        pending, self.pace = None, Pace()
+        pending, self.record.pace = None, Pace()
         while self.step < end:
             waited = time.perf_counter()
             batch = next(batches)
             waited = time.perf_counter() - waited
-            state, metrics = step(state, rest, phase.teacher, batch, control)
+            state, metrics = self._step(program, state, rest, phase.teacher, batch, control)
             # The metrics of the step before are read only now, so that the device never waits for the host.
             self._check(pending, program, state, rest, control)
             pending = (self.step, batch, metrics)
             self.step += 1
             self.checkpoints.check()
-            bar.update()
-            logged = {name: value for name, value in metrics.items() if name not in ("healthy", "skipped")}
-            self.means.add({**logged, "data_wait": waited})
-            self.pace.add(batch, waited)
+            progress.advance()
+            self.record.add(metrics, batch, waited)
             if self._due(phase.cadence.log, end):
                 self._check(pending, program, state, rest, control)
-                self._log(stage.name, end, bar)
+                self._log(index, end, progress)
             if self._due(phase.cadence.save, end) or self._due(phase.cadence.evaluate, end) or self.stopper.reason:
                 self._check(pending, program, state, rest, control)
-                with self.pace.paused():
+                with self.record.pace.paused():
                     self._settle(program, state, rest, index, end)
         self.params, self.opt_state = program.join(state.trained, rest, int(control.block)), None
 
@@ -179,14 +168,16 @@ class _PhaseRun:
         self.opt_state = None
         return state
 
-    def _compiled(self, program: Program):
-        """The program's step, made once, so that all its stages run the same executable."""
-        if program not in self.steps:
-            phase = self.phase
-            self.steps[program] = make_step(
-                program, phase.optimizer, phase.learning_rate, phase.accumulation, phase.seed, phase.nonfinite_skips
-            )
-        return self.steps[program]
+    def _step(self, program: Program, *arguments: Any) -> tuple[TrainState, dict[str, Any]]:
+        """One step; a program's is made once, so that all its stages run the same executable."""
+        if program in self.steps:
+            return self.steps[program](*arguments)
+        phase = self.phase
+        step = self.steps[program] = make_step(
+            program, phase.optimizer, phase.learning_rate, phase.accumulation, phase.seed, phase.nonfinite_skips
+        )
+        # The first call compiles; what it starts from is saved already.
+        return interruptible(lambda: step(*arguments), self.stopper, self._where())
 
     def _due(self, every: int, end: int) -> bool:
         """At every so many steps, and at the end of each stage."""
@@ -208,41 +199,34 @@ class _PhaseRun:
             raise self._stopped()
 
     def _stopped(self) -> Stopped:
-        return Stopped(
-            f"{self.stopper.reason}; {self.phase.name} is saved at step {self.step} of {self.phase.plan.steps}"
-        )
+        return Stopped(f"{self.stopper.reason}; {self._where()}")
+
+    def _where(self) -> str:
+        return f"{self.phase.name} is saved at step {self.step} of {self.phase.plan.steps}"
 
     def _evaluate(self, step: int, params: Params | None = None) -> None:
-        if self.phase.evaluate is None:
+        evaluate = self.phase.evaluate
+        if evaluate is None:
             return
         params = self.params if params is None else params
-        figures = self.phase.evaluate(params, lambda: self.stopper.reason)
+        try:
+            figures = interruptible(
+                lambda: evaluate(params, lambda: self.stopper.reason), self.stopper, "its figures are not made"
+            )
+        except Stopped:
+            return
         if figures is None:  # a stop came first; they are made when the run goes on
             return
-        self._write({"step": step, "phase": self.phase.name, "heldout": figures})
-        _say(f"{self.phase.name} step {step} held out: {_brief(figures)}")
+        self.record.log_heldout(step, figures)
+        say(f"{self.phase.name} step {step} held out: {brief(figures)}")
 
-    def _log(self, stage: str, end: int, bar: tqdm) -> None:
+    def _log(self, index: int, end: int, progress: Progress) -> None:
         """Writes the means since the last line, and shows them with the pace and the time left."""
-        phase, step, pace = self.phase, self.step, self.pace
-        means, rates = self.means.take(), pace.take()
-        seconds = round(time.perf_counter() - self.began, 3)
-        line = {"step": step, "phase": phase.name, "stage": stage, **means, **rates, "seconds": seconds}
-        line |= {"skipped": self.skipped} if phase.nonfinite_skips else {}
-        self._write(line)
-        terms = _brief({name: means[name] for name in means if name not in ("data_wait", "learning_rate")})
-        speed = f"{rates['tokens_per_second']:.0f} tok/s, data wait {pace.waiting:.0%}"
-        left = f"stage {pace.left(end - step)} left"
-        bar.set_postfix_str(f"{terms}, {speed}, {left}", refresh=False)
-        if bar.disable:
-            examples = f"{rates['examples_per_second']:.0f} ex/s"
-            left = f"{left}, phase {pace.left(phase.plan.steps - step)}"
-            _say(f"{phase.name} step {step}/{phase.plan.steps} {stage}: {terms}; {examples}, {speed}; {left}")
-
-    def _write(self, line: dict[str, Any]) -> None:
-        """One line of metrics.jsonl, and the same for TensorBoard."""
-        self.metrics.write(line)
-        self.events.write(line)
+        stage = self.phase.plan.stages[index].name
+        counted = {"skipped": self.skipped} if self.phase.nonfinite_skips else {}
+        means, pace = self.record.log(self.step, stage, **counted), self.record.pace
+        left = self.work.left(index, end - self.step, pace.seconds_per_step)
+        progress.show(self.step, stage, means, pace, left)
 
     def _check(self, pending, program: Program, state: TrainState, rest: Params, control) -> None:
         """Stops on the first step too many that was not finite. Nothing changed since, so it can be looked into."""
@@ -277,18 +261,4 @@ class _PhaseRun:
         self.skipped = skipped
         what = ", ".join(nonfinite_terms(terms)) or "gradient norm"
         allowed = self.phase.nonfinite_skips
-        _say(f"{self.phase.name} step {step}: {what} not finite; skipped, {skipped} of at most {allowed}")
-
-
-def _say(text: str) -> None:
-    """One plain line on stderr, above a progress bar if there is one."""
-    tqdm.write(text, file=sys.stderr)
-
-
-def _brief(values: dict[str, Any]) -> str:
-    """Numbers in four digits; a list as its mean."""
-    parts = []
-    for name, value in values.items():
-        array = np.asarray(value, np.float64)
-        parts.append(f"{name} {array.mean() if array.ndim else float(array):.4g}")
-    return ", ".join(parts)
+        say(f"{self.phase.name} step {step}: {what} not finite; skipped, {skipped} of at most {allowed}")

@@ -2,7 +2,27 @@
 
 import os
 import signal
+import threading
 import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from mobilebert_jax.utils.errors import Stopped
+
+T = TypeVar("T")
+
+PATIENCE = 3.0
+"""Seconds that what cannot be interrupted, such as a compilation, still has once a stop is asked for."""
+
+_GIVEN_UP = "mobilebert: given up"
+
+
+class HasReason(Protocol):
+    """Whatever knows whether to stop."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why to stop now, or None."""
 
 
 class Stopper:
@@ -38,3 +58,40 @@ class Stopper:
         if self._deadline is not None and time.monotonic() > self._deadline:
             return "the time limit is reached"
         return None
+
+
+def interruptible(work: Callable[[], T], stopper: HasReason, what: str) -> T:
+    """`work()`, in a thread of its own, so that a stop need not wait for a compiler that nothing can interrupt.
+
+    Work that goes on `PATIENCE` seconds after the reason to stop is given up: it ends with the process (`given_up`).
+
+    Raises:
+        Stopped: it was given up; `what` says what is left undone. Otherwise whatever `work` raises.
+    """
+    outcome: list[tuple[bool, T | BaseException]] = []
+
+    def run() -> None:
+        try:
+            outcome.append((True, work()))
+        except BaseException as error:
+            outcome.append((False, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    asked: float | None = None
+    while thread.is_alive():
+        thread.join(0.05)
+        if asked is None and stopper.reason:
+            asked = time.monotonic()
+        if asked is not None and time.monotonic() - asked > PATIENCE and not outcome:
+            thread.name = _GIVEN_UP
+            raise Stopped(f"{stopper.reason}; {what}")
+    done, value = outcome[0]
+    if not done:
+        raise value
+    return value
+
+
+def given_up() -> bool:
+    """Whether work that was given up is still going on; a process can then only leave without waiting for it."""
+    return any(thread.name == _GIVEN_UP for thread in threading.enumerate())

@@ -93,6 +93,8 @@ def test_a_run_writes_down_what_it_was_made_from(finished_run, name):
     if name == "config.json":
         assert written["config"]["transfer"]["steps"] == STEPS["transfer"]
         assert len(written["identity"]) == 64 and len(written["inputs"]["finetune.questions"]) == 64
-        assert written["versions"]["jax"] == jax.__version__
+        assert [each["jax"] for each in written["environments"]] == [jax.__version__]
+        assert written["source"]["config"] == "configs/demo.py"
+        assert written["source"]["changed"]["transfer.steps"] == [400, STEPS["transfer"]]
     else:
         assert written["tokenizer"] == written["stores"]["train"]["tokenizer"]

@@ -1,8 +1,11 @@
 import json
 
+import jax
 import pytest
 
-from mobilebert_jax.cli.flags import load_config
+from mobilebert_jax.cli.flags import load_config, load_with_source
+from mobilebert_jax.recipes import workdir as module
+from mobilebert_jax.recipes.environment import environment
 from mobilebert_jax.recipes.workdir import MAY_CHANGE, claim, file_input, flat, is_identity
 from mobilebert_jax.utils.errors import UserError
 
@@ -121,3 +124,27 @@ def test_a_workdir_that_cannot_be_made_is_refused(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(UserError, match=f"--workdir={path}: .*give a folder that can be written"):
             claim(path, demo())
+
+
+def test_another_environment_is_warned_of_and_written_down(started, monkeypatch):
+    assert len(json.loads((started / "config.json").read_text())["environments"]) == 1
+    claim(started, demo())
+    now = environment()
+    monkeypatch.setattr(module, "environment", lambda: {**now, "jax": "99.0", "XLA_FLAGS": "--x"})
+    changed = rf"jax {jax.__version__}, now 99\.0; XLA_FLAGS none, now --x\): its bits may differ"
+    with pytest.warns(UserWarning, match=changed):
+        claim(started, demo())
+    claim(started, demo())  # the same as last time: nothing to warn of
+    written = json.loads((started / "config.json").read_text())["environments"]
+    assert [each["jax"] for each in written] == [jax.__version__, "99.0"]
+    assert written[0] == now
+
+
+def test_where_the_config_came_from_is_written_down_and_handed_on(tmp_path):
+    config, source = load_with_source("demo", ["seed=3"])
+    assert source == {"config": "demo", "changed": {"seed": [0, 3]}}
+    claim(tmp_path, config, source=source)
+    again, handed_on = load_with_source(str(tmp_path / "config.json"), ["teacher.log_every=7"])
+    assert handed_on == {"config": "demo", "changed": {"seed": [0, 3], "teacher.log_every": [20, 7]}}
+    assert (again.seed, again.teacher.log_every) == (3, 7)
+    assert load_with_source(str(tmp_path / "config.json"), ["seed=0"])[1]["changed"] == {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilebert_jax.cli.flags import load_config
+from mobilebert_jax.cli.flags import load_with_source
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.models.pretrained import save_pretrained
@@ -33,8 +33,8 @@ def complete_run(tiny_run, tmp_path_factory) -> Path:
     overrides |= {f"model.{which}.{name}": size for which in ("teacher", "student") for name, size in SIZES.items()}
     overrides |= {f"model.{which}.intra_bottleneck_size": 8 for which in ("teacher", "student")}
     overrides |= {f"{phase}.steps": STEPS for phase in ("teacher", "transfer", "distill", "finetune")}
-    config = load_config("demo", [f"{name}={value}" for name, value in overrides.items()])
-    claim(folder, config)
+    config, source = load_with_source("demo", [f"{name}={value}" for name, value in overrides.items()])
+    claim(folder, config, source=source)
     data = prepare(config, folder, Stopper())
     for phase in ("teacher", "transfer", "distill", "finetune"):
         write_metrics(folder, phase)
@@ -86,7 +86,8 @@ def write_metrics(folder: Path, phase: str) -> None:
             stage = f"block {int(step > STEPS // 2)}" if phase == "transfer" else phase
             line = {"step": step, "phase": phase, "stage": stage, "data_wait": 0.001, "learning_rate": 1e-3}
             line |= {term: 5.0 / step for term in terms}
-            metrics.write(line | {"examples_per_second": 64.0, "seconds": 10.0 * step})
+            memory = {"host": step * 2**28}  # 2 GiB at the last step
+            metrics.write(line | {"examples_per_second": 64.0, "seconds": 10.0 * step, "memory": memory})
         if step % 4 == 0 and phase != "finetune":
             figures = {term: [4.0 / (step + 1), 5.0 / (step + 1)] if phase == "transfer" else 6.0 for term in terms}
             metrics.write({"step": step, "phase": phase, "heldout": figures})

@@ -1,10 +1,13 @@
 import os
 import signal
+import threading
+import time
 
 import pytest
 
 from mobilebert_jax.training import stopping
-from mobilebert_jax.training.stopping import Stopper
+from mobilebert_jax.training.stopping import Stopper, given_up, interruptible
+from mobilebert_jax.utils.errors import Stopped
 
 
 @pytest.fixture
@@ -42,3 +45,44 @@ def test_the_time_limit_counts_minutes_from_the_start(monkeypatch):
     now[0] = 1121.0
     assert limited.reason == "the time limit is reached"
     assert unlimited.reason is None
+
+
+class _Asked:
+    """A stopper whose reason comes when it is set."""
+
+    reason = None
+
+
+def test_interruptible_work_gives_its_value_and_its_errors():
+    assert interruptible(lambda: 7, _Asked(), "undone") == 7
+    with pytest.raises(ZeroDivisionError):
+        interruptible(lambda: 1 // 0, _Asked(), "undone")
+    assert not given_up()
+
+
+def test_work_that_ends_soon_after_a_stop_is_asked_for_is_waited_for():
+    stopper = _Asked()
+
+    def work():
+        stopper.reason = "asked to"
+        time.sleep(0.3)
+        return "done"
+
+    assert interruptible(work, stopper, "undone") == "done"
+    assert not given_up()
+
+
+def test_work_that_does_not_end_is_given_up(monkeypatch):
+    monkeypatch.setattr(stopping, "PATIENCE", 0.2)
+    stopper, release = _Asked(), threading.Event()
+    stopper.reason = "asked to"
+    try:
+        with pytest.raises(Stopped, match=r"^asked to; undone$"):
+            interruptible(release.wait, stopper, "undone")
+        assert given_up()
+    finally:
+        release.set()
+    deadline = time.monotonic() + 10
+    while given_up() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not given_up()

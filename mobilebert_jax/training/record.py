@@ -1,0 +1,58 @@
+"""What a phase writes about itself: means and held-out figures, in metrics.jsonl and for TensorBoard."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from mobilebert_jax.training.events import EventFile
+from mobilebert_jax.training.memory import memory_in_use
+from mobilebert_jax.training.metrics import Means, MetricsFile, read_metrics
+from mobilebert_jax.training.pace import Pace
+from mobilebert_jax.utils.types import Batch
+
+FLAGS = ("healthy", "skipped")
+"""Step metrics that steer the loop and are not logged."""
+
+
+class Record:
+    """The log of one phase, going on after `step`; lines of later steps, which were lost, are removed."""
+
+    def __init__(self, folder: str | Path, phase: str, step: int):
+        self._phase = phase
+        self._metrics = MetricsFile(Path(folder) / "metrics.jsonl", step)
+        self._events = EventFile(self._metrics.path)
+        self._means = Means()
+        self.pace = Pace()
+        # A restart goes on counting from the line that the restored step has left.
+        logged = [line["seconds"] for line in read_metrics(self._metrics.path) if "seconds" in line]
+        self._began = time.perf_counter() - (logged[-1] if logged else 0.0)
+
+    def add(self, metrics: dict[str, Any], batch: Batch, waited: float) -> None:
+        """One step's metrics, and the seconds it waited for its batch. Reads nothing from the device."""
+        kept = {name: value for name, value in metrics.items() if name not in FLAGS}
+        self._means.add({**kept, "data_wait": waited})
+        self.pace.add(batch, waited)
+
+    def log(self, step: int, stage: str, **more: Any) -> dict[str, Any]:
+        """Writes the means since the last line, with pace, seconds of the phase and memory; returns the means."""
+        means = self._means.take()
+        seconds = round(time.perf_counter() - self._began, 3)
+        said = {**self.pace.take(), "seconds": seconds, "memory": memory_in_use(), **more}
+        self._write({"step": step, "phase": self._phase, "stage": stage, **means, **said})
+        return means
+
+    def log_heldout(self, step: int, figures: dict[str, Any]) -> None:
+        """Writes held-out figures."""
+        self._write({"step": step, "phase": self._phase, "heldout": figures})
+
+    def is_evaluated(self, step: int) -> bool:
+        """Whether the held-out figures of a step are written."""
+        return any(line["step"] == step and "heldout" in line for line in read_metrics(self._metrics.path))
+
+    def close(self) -> None:
+        """Closes TensorBoard's file."""
+        self._events.close()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._metrics.write(line)
+        self._events.write(line)
