@@ -126,9 +126,16 @@ def report(options: argparse.Namespace) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """The table of `bench transfer`."""
+    """The table of `bench WHAT`."""
     if options.overrides and not options.config:
         raise UserError("bench: settings (--config.a.b=value) need the config that they change, --config=FILE")
+    for name in ("batch_size", "sequence_length", "repeats"):
+        if getattr(options, name, 1) < 1:
+            raise UserError(f"--{name}={getattr(options, name)}: must be at least 1")
+    {"transfer": _bench_transfer, "step": _bench_step}[options.what](options)
+
+
+def _bench_transfer(options: argparse.Namespace) -> None:
     from mobilebert_jax.bench.transfer import WAYS, bench_transfer, print_head, print_stage, print_sums
 
     config = load_config(options.config, options.overrides) if options.config else None
@@ -143,6 +150,16 @@ def bench(options: argparse.Namespace) -> None:
         print_stage(row)
 
     print_sums(bench_transfer(config, *sizes, ways, show=show))
+
+
+def _bench_step(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.step import bench_step, print_head, print_row
+
+    config = load_config(options.config, options.overrides)
+    if options.json:
+        return print_json(bench_step(config, options.repeats))
+    print_head(options.repeats)
+    bench_step(config, options.repeats, show=print_row)
 
 
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:

@@ -180,13 +180,19 @@ def _inspect_options(command: argparse.ArgumentParser) -> None:
 
 
 def _bench_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("what", choices=["transfer"])
-    command.add_argument("--config", default="", help="models to measure (default: the paper's, in float32)")
-    command.add_argument("--batch_size", type=int, default=2, help="default: %(default)s")
-    command.add_argument("--sequence_length", type=int, default=128, help="default: %(default)s")
-    command.add_argument("--ways", default="", help="ours, reference and which others, comma-separated (default: all)")
-    command.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
-    _json_option(command)
+    kinds = command.add_subparsers(dest="what", required=True, metavar="WHAT")
+    text = "a transfer stage against what it replaces, and that both make the same step"
+    transfer = kinds.add_parser("transfer", help=text, description=text)
+    transfer.add_argument("--config", default="", help="models to measure (default: the paper's, in float32)")
+    transfer.add_argument("--batch_size", type=int, default=2, help="default: %(default)s")
+    transfer.add_argument("--sequence_length", type=int, default=128, help="default: %(default)s")
+    transfer.add_argument("--ways", default="", help="ours, reference and which others, comma-separated (default: all)")
+    text = "what logging, evaluation and saving add to the steps of a config's phases"
+    step = kinds.add_parser("step", help=text, description=text)
+    step.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
+    for kind in (transfer, step):
+        kind.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
+        _json_option(kind)
 
 
 def _json_option(command: argparse.ArgumentParser) -> None:

@@ -49,7 +49,12 @@ def moments(config: dict, rng: random.Random) -> list[Moment]:
             lambda workdir: (workdir / "data" / "train").exists(),
         ),
     ]
-    page = Moment("writing the page", lambda w: any(w.glob(f"{UNFINISHED}report*")), lambda w: _is(w, "report.html"))
+    page = Moment(
+        "making the page",
+        lambda workdir: _is(workdir, "finetune/results.json"),
+        lambda workdir: _is(workdir, "report.html"),
+        rng.uniform(0.0, 2.0),
+    )
     within = itertools.chain.from_iterable(phase_moments(name, config[name], rng) for name in PHASES)
     return [*before, *within, page]
 

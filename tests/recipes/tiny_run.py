@@ -29,6 +29,8 @@ BOUNDARY = 6
 """The step of the transfer phase at which block 1 begins."""
 PHASE = {"batch_size": 4, "sequence_length": 32, "log_every": 1, "evaluate_batches": 2, "save_every": 5}
 
+XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
 
 def overrides(corpus: Path, questions: Path) -> list[str]:
     """What makes the default config tiny; dropout stays on where the reference has it."""
@@ -68,7 +70,7 @@ class TinyRun:
             "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-            "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+            "XLA_FLAGS": XLA_FLAGS,
             "PYTHONPATH": str(PROJECT),
         }
         line = [sys.executable, "-m", "mobilebert_jax", command, f"--workdir={workdir}", *self.words, *more]

@@ -1,0 +1,217 @@
+"""`bench step`: what the loop adds to the steps of a config's phases.
+
+Beside the time of a step, with its batch already there: what the loop does after each step (reading its numbers,
+counting, the progress bar), a logged line, the bookkeeping of an evaluation (not the evaluation itself, whose forward
+passes are work), and a checkpoint. The host's own work is timed with the device at rest, although a run hides part of
+it behind the next step; a checkpoint, which is written in the background, by what it adds to the steps meanwhile.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from mobilebert_jax.models.heads import build_model
+from mobilebert_jax.models.initialise import init_params
+from mobilebert_jax.recipes.data import prepare
+from mobilebert_jax.recipes.finetune import finetune_phase
+from mobilebert_jax.recipes.phases import distill_phase, teacher_phase, transfer_phase
+from mobilebert_jax.recipes.questions import load_questions
+from mobilebert_jax.recipes.settings import active_phases, check_config, model_config
+from mobilebert_jax.recipes.student import Teacher
+from mobilebert_jax.training.checkpoints import Checkpoints
+from mobilebert_jax.training.loop import Phase
+from mobilebert_jax.training.pace import Work
+from mobilebert_jax.training.program import control_at, init_state, make_step
+from mobilebert_jax.training.progress import Progress
+from mobilebert_jax.training.record import Record
+from mobilebert_jax.training.stopping import Stopper
+
+PARTS = ("step", "each", "log", "evaluate", "save")
+WINDOW = 20
+"""Steps that a checkpoint's background writing is given; it must be over by then."""
+
+
+def bench_step(
+    config: ConfigDict, repeats: int, show: Callable[[dict[str, Any]], None] = lambda row: None
+) -> dict[str, Any]:
+    """Seconds of each part in every phase that the config has, and their shares at the config's cadence.
+
+    Weights are fresh, text and questions the config's own. Transfer is measured in its first stage, where steps are
+    shortest, and in its last. `show` gets each row as soon as it is measured.
+
+    Raises:
+        UserError: bad config or text.
+    """
+    check_config(config)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for phase in _phases(config, Path(folder)):
+            for index in sorted({0, len(phase.plan.stages) - 1}):
+                rows.append(_measured(phase, index, Path(folder) / f"{phase.name}-{index}", repeats))
+                show(rows[-1])
+    return {"device": jax.devices()[0].device_kind, "repeats": repeats, "rows": rows}
+
+
+def _phases(config: ConfigDict, folder: Path) -> Iterator[Phase]:
+    """The config's phases on fresh networks."""
+    data = prepare(config, folder, Stopper())
+    vocabulary, active = data.tokenizer.vocab_size, active_phases(config)
+    networks = {which: model_config(config, which, vocabulary) for which in ("teacher", "student")}
+    fresh = {which: init_params(build_model(cfg, "pretraining"), 0) for which, cfg in networks.items()}
+    teacher = Teacher(networks["teacher"], fresh["teacher"], {})
+    if "teacher" in active:
+        yield teacher_phase(config, data)
+    if "transfer" in active:
+        yield transfer_phase(config, data, teacher)
+    if "distill" in active:
+        yield distill_phase(config, data, teacher, fresh["student"])
+    if "finetune" in active:
+        questions = load_questions(config.finetune.questions, "squad2")[0]
+        yield finetune_phase(config, networks["student"], fresh["student"]["encoder"], data.tokenizer, questions)
+
+
+@dataclasses.dataclass
+class _Running:
+    """One stage's compiled step, its state, and batches without end."""
+
+    phase: Phase
+    index: int
+
+    def __post_init__(self):
+        phase, stage = self.phase, self.phase.plan.stages[self.index]
+        program, self.control = phase.programs[self.index], control_at(phase.plan, self.index)
+        trained, self.rest = program.cut(phase.init(), stage.top)
+        # In the middle of the stage, where no rate is 0.
+        self.step = phase.plan.start(self.index) + stage.steps // 2
+        self.state = init_state(jax.tree.map(lambda leaf: leaf.copy(), trained), phase.optimizer, self.step)
+        self.call = make_step(program, phase.optimizer, phase.learning_rate, phase.accumulation, phase.seed)
+        self.batches = itertools.cycle(list(itertools.islice(phase.batches(0, WINDOW), WINDOW)))
+        self.run()  # compiles
+
+    def run(self, steps: int = 1) -> tuple[float, dict[str, Any], Any]:
+        """(seconds of so many steps, the last one's metrics and batch)."""
+        began = time.perf_counter()
+        for _ in range(steps):
+            batch = next(self.batches)
+            self.state, metrics = self.call(self.state, self.rest, self.phase.teacher, batch, self.control)
+        jax.block_until_ready((self.state, metrics))
+        return time.perf_counter() - began, metrics, batch
+
+
+def _measured(phase: Phase, index: int, folder: Path, repeats: int) -> dict[str, Any]:
+    """One row: median seconds of every part, how often it comes in the stage, and its share of a step's time."""
+    running = _Running(phase, index)
+    seconds: dict[str, list[float]] = {name: [] for name in PARTS}
+    record = Record(folder, phase.name, 0)
+    checkpoints = Checkpoints(folder / "checkpoints", phase.cadence.keep)
+    # Nobody reads these lines; that they are made is measured.
+    with (
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stderr(nowhere),
+        Progress(phase.name, phase.plan.steps, 0) as progress,
+    ):
+        host = _HostWork(phase, index, record, checkpoints, progress)
+        for number in range(repeats + 1):
+            plain = running.run(WINDOW)[0]
+            began = time.perf_counter()
+            checkpoints.save(number + 1, running.state.trained, running.state.opt_state, {})
+            running.run(WINDOW)
+            checkpoints.wait()
+            seconds["save"].append(max(time.perf_counter() - began - plain, 0.0))
+            seconds["step"].append(plain / WINDOW)
+            for name, value in host.timed(running, number + 1).items():
+                seconds[name].append(value)
+    checkpoints.close()
+    record.close()
+    medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
+    return cost_row(phase, index, medians)
+
+
+@dataclasses.dataclass
+class _HostWork:
+    """What the loop does on the host, through what it does it with."""
+
+    phase: Phase
+    index: int
+    record: Record
+    checkpoints: Checkpoints
+    progress: Progress
+
+    def timed(self, running: _Running, step: int) -> dict[str, float]:
+        """Seconds of the work after a step, of a logged line, and of an evaluation's bookkeeping."""
+        _, metrics, batch = running.run()
+        stage = self.phase.plan.stages[self.index]
+        work = Work(tuple((each.steps, 1.0) for each in self.phase.plan.stages))
+        figures = {name: float(value.mean()) for name, value in metrics.items()}
+
+        def each() -> None:
+            bool(metrics["finite"])
+            self.checkpoints.check()
+            self.progress.advance()
+            self.record.add(metrics, batch, 0.0)
+
+        def log() -> None:
+            means = self.record.log(step, stage.name)
+            left = work.left(self.index, 1, self.record.pace.seconds_per_step)
+            self.progress.show(step, stage.name, means, self.record.pace, left)
+
+        def evaluate() -> None:
+            self.record.is_evaluated(step)
+            self.record.log_heldout(step, figures)
+
+        return {work.__name__: _seconds(work) for work in (each, log, evaluate)}
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def cost_row(phase: Phase, index: int, seconds: dict[str, float]) -> dict[str, Any]:
+    """What a stage pays for each part at the phase's cadence, given the seconds that each takes."""
+    stage, cadence = phase.plan.stages[index], phase.cadence
+    often = {"each": stage.steps, "log": _times(phase, index, cadence.log)}
+    often["evaluate"] = _times(phase, index, cadence.evaluate) if phase.evaluate else 0
+    often["save"] = _times(phase, index, cadence.save)
+    shares = {name: often[name] / stage.steps * seconds[name] / seconds["step"] for name in often}
+    return {
+        "phase": phase.name,
+        "stage": stage.name,
+        "steps": stage.steps,
+        "seconds": seconds,
+        "times": often,
+        "shares": shares,
+        "together": sum(shares.values()),
+    }
+
+
+def _times(phase: Phase, index: int, every: int) -> int:
+    """How often something comes in a stage that comes every so many steps and at the stage's end."""
+    first, last = phase.plan.start(index) + 1, phase.plan.start(index + 1)
+    return sum(step == last or (every > 0 and step % every == 0) for step in range(first, last + 1))
+
+
+def print_head(repeats: int) -> None:
+    """What the rows below hold."""
+    print(f"{jax.devices()[0].device_kind}, medians of {repeats}; milliseconds each time, share of the step's time")
+    print(f"{'phase':<24}{'step':>9}" + "".join(f"{name:>18}" for name in PARTS[1:]) + f"{'together':>10}", flush=True)
+
+
+def print_row(row: dict[str, Any]) -> None:
+    """One stage's row."""
+    name = row["phase"] if row["stage"] == row["phase"] else f"{row['phase']}: {row['stage']}"
+    seconds, shares = row["seconds"], row["shares"]
+    parts = "".join(f"{1000 * seconds[part]:10.2f} {shares[part]:7.2%}" for part in PARTS[1:])
+    tqdm.write(f"{name:<24}{1000 * seconds['step']:9.1f}{parts}{row['together']:10.2%}")
