@@ -94,7 +94,7 @@ def _checkpoint(path: Path, folder: Path) -> Contents:
     facts = {
         "step": int(folder.name) if folder.name.isdigit() else None,
         "steps": finished_steps(folder.parent),
-        **stored.meta,
+        **{name: value for name, value in stored.meta.items() if name != "unlogged"},
         "parameters": sum(leaf.count for name, leaf in leaves.items() if name in parameters),
         "optimizer_slots": sum(leaf.count for name, leaf in leaves.items() if name not in parameters),
         "sha256": {"params": _sha256_of_arrays(parameters)},

@@ -88,19 +88,20 @@ class _PhaseRun:
     def __init__(self, phase: Phase, folder: Path, checkpoints: Checkpoints, stopper: Stopper):
         self.phase, self.checkpoints, self.stopper = phase, checkpoints, stopper
         self.steps = {}  # program -> compiled step
-        self.params, self.opt_state, self.step, self.skipped = self._resume()
-        self.record = Record(folder, phase.name, self.step)
+        self.params, self.opt_state, meta = self._resume()
+        self.step, self.skipped = meta.get("step", 0), meta.get("skipped", 0)
+        self.record = Record(folder, phase.name, self.step, meta.get("unlogged"))
         stages = phase.plan.stages
         work = phase.work or (1.0,) * len(stages)
         self.work = Work(tuple((stage.steps, each) for stage, each in zip(stages, work, strict=True)), phase.later)
 
-    def _resume(self) -> tuple[Params, Any, int, int]:
-        """(whole parameters, slots or None, step, skipped steps): from the newest checkpoint, or fresh."""
+    def _resume(self) -> tuple[Params, Any, dict[str, Any]]:
+        """(whole parameters, slots or None, what else was recorded): from the newest checkpoint, or fresh."""
         found = self.checkpoints.restore_newest(self._shapes, say)
         if found is None:
-            return self.phase.init(), None, 0, 0
-        step, meta, params, opt_state = found
-        return params, opt_state, step, meta.get("skipped", 0)
+            return self.phase.init(), None, {}
+        _, meta, params, opt_state = found
+        return params, opt_state, meta
 
     def _shapes(self, meta: dict[str, Any]) -> tuple[Params, Any]:
         """The shapes of a checkpoint's parameters and slots, which depend on its stage."""
@@ -189,6 +190,7 @@ class _PhaseRun:
         params = program.join(state.trained, rest, self.phase.plan.stages[index].top)
         meta = {**self.phase.meta, "phase": self.phase.name, "stage": index, "step": self.step}
         meta |= {"skipped": self.skipped} if self.phase.nonfinite_skips else {}
+        meta |= {"unlogged": unlogged} if (unlogged := self.record.unlogged()) else {}
         if self._due(cadence.save, end):
             self.checkpoints.save(self.step, params, state.opt_state, meta)
         if self._due(cadence.evaluate, end) and not self.stopper.reason:

@@ -33,20 +33,20 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
 class Means:
     """Means of step metrics since the last `take`; a step whose `finite` is False does not count.
 
-    A step's numbers are read when the next step's are added, so that the device never waits for the host.
+    A step's numbers are read when the next step's are added, so that the device never waits for the host. `pending` is
+    what another one's `pending` has returned.
     """
 
-    def __init__(self):
-        self._sums: dict[str, np.ndarray] = {}
+    def __init__(self, pending: dict[str, Any] | None = None):
+        pending = pending or {"counted": 0, "sums": {}}
+        self._sums = {name: np.asarray(value, np.float64) for name, value in pending["sums"].items()}
         self._unread: dict[str, Any] = {}
-        self.steps = 0
-        self._counted = 0
+        self._counted: int = pending["counted"]
 
     def add(self, metrics: dict[str, Any]) -> None:
         """Adds one step's metrics, scalars or [L] vectors."""
         self._read()
         self._unread = metrics
-        self.steps += 1
 
     def _read(self) -> None:
         metrics, self._unread = jax.device_get(self._unread), {}
@@ -60,5 +60,11 @@ class Means:
         """The means as plain floats or lists, {} where no step counted, and starts over."""
         self._read()
         means = {name: (value / self._counted).tolist() for name, value in self._sums.items()}
-        self._sums, self.steps, self._counted = {}, 0, 0
+        self._sums, self._counted = {}, 0
         return means
+
+    def pending(self) -> dict[str, Any]:
+        """What has been added since the last `take`, exactly, as JSON can keep it; {} when nothing has."""
+        self._read()
+        sums = {name: value.tolist() for name, value in self._sums.items()}
+        return {"counted": self._counted, "sums": sums} if self._counted else {}

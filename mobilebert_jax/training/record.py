@@ -15,13 +15,16 @@ FLAGS = ("healthy", "skipped")
 
 
 class Record:
-    """The log of one phase, going on after `step`; lines of later steps, which were lost, are removed."""
+    """The log of one phase, going on after `step`; lines of later steps, which were lost, are removed.
 
-    def __init__(self, folder: str | Path, phase: str, step: int):
+    `unlogged`: what `unlogged()` said at that step.
+    """
+
+    def __init__(self, folder: str | Path, phase: str, step: int, unlogged: dict[str, Any] | None = None):
         self._phase = phase
         self._metrics = MetricsFile(Path(folder) / "metrics.jsonl", step)
         self._events = EventFile(self._metrics.path)
-        self._means = Means()
+        self._means = Means(unlogged)
         self.pace = Pace()
         # A restart goes on counting from the line that the restored step has left.
         logged = [line["seconds"] for line in read_metrics(self._metrics.path) if "seconds" in line]
@@ -40,6 +43,10 @@ class Record:
         said = {**self.pace.take(), "seconds": seconds, "memory": memory_in_use(), **more}
         self._write({"step": step, "phase": self._phase, "stage": stage, **means, **said})
         return means
+
+    def unlogged(self) -> dict[str, Any]:
+        """The steps since the last line, for a checkpoint: the next line counts them too, whoever writes it."""
+        return self._means.pending()
 
     def log_heldout(self, step: int, figures: dict[str, Any]) -> None:
         """Writes held-out figures."""

@@ -7,7 +7,6 @@ from safetensors.numpy import load_file
 
 from mobilebert_jax.cli.main import main
 from mobilebert_jax.text.store import TokenStore
-from tests.recipes.tiny_run import XLA_FLAGS
 
 PASSAGE = "A cat sat on the mat.\r\nDogs were running through green fields."
 
@@ -42,8 +41,7 @@ def test_prepare_stops_with_42_when_its_time_is_up_and_leaves_no_half_store(comm
     assert command("prepare", "--workdir=w", *tiny_run.words)[0] == 0
 
 
-def test_the_phases_of_a_finished_run_are_not_trained_again(command, tiny_run, finished_run, monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", XLA_FLAGS)  # another environment would be warned of
+def test_the_phases_of_a_finished_run_are_not_trained_again(command, tiny_run, finished_run):
     weights = [path for path in finished_run.rglob("model.safetensors")]
     before = {path: path.stat().st_mtime_ns for path in weights}
     for name, folder in (("pretrain", "teacher/model"), ("distill", "distill/model")):

@@ -3,6 +3,7 @@ import signal
 import pytest
 
 from mobilebert_jax.cli.main import main
+from tests.recipes.tiny_run import XLA_FLAGS
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +19,7 @@ def keep_signal_handlers():
 def command(capfd, monkeypatch, tmp_path):
     """Runs a command in this process, in an empty folder: words -> (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XLA_FLAGS", XLA_FLAGS)  # as other processes of these tests have it, so that none warns of it
 
     def call(*words):
         code = main([str(word) for word in words])

@@ -1,6 +1,9 @@
-"""Kills a run with SIGKILL at twenty moments, starts it again each time, and compares the end with a run left alone.
+"""Ends a run at many moments, starts it again each time, and compares the end with a run that was left alone.
 
-python -m tests.recipes.kill_run --whole=runs/demo --workdir=runs/killed [--seed=0] [words of `mobilebert run`]
+python -m tests.recipes.kill_run --whole=runs/demo --workdir=runs/killed [words of `mobilebert run`]
+python -m tests.recipes.kill_run --whole=runs/demo --workdir=runs/stopped --signal=TERM
+
+The second asks the run to stop, and also measures how long that takes.
 """
 
 import argparse
@@ -8,6 +11,7 @@ import dataclasses
 import itertools
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -34,7 +38,7 @@ class Moment:
 
 
 def moments(config: dict, rng: random.Random) -> list[Moment]:
-    """Twenty moments in the order in which a run meets them."""
+    """The moments in the order in which a run meets them."""
     before = [
         Moment("starting up", lambda workdir: True, delay=rng.uniform(0.1, 2.0)),
         Moment(
@@ -63,6 +67,9 @@ def phase_moments(name: str, settings: dict, rng: random.Random) -> Iterator[Mom
     """A step, a save, an evaluation (of the answers, in fine-tuning), and the writing of the phase's model."""
     step, every = rng.randrange(1, settings["steps"]), settings["evaluate_every"]
     published = lambda workdir: _is(workdir, f"{name}/model")  # noqa: E731
+    first = 0 if name != "finetune" else -1  # where the log is before the first step: evaluated, or without a line
+    begun = lambda w: _is(w, f"{name}/metrics.jsonl") and _logged(w, name)[1] >= first  # noqa: E731
+    yield Moment(f"{name}: compiling its step", begun, published, rng.uniform(0.0, 0.5))
     yield Moment(f"{name}: step {step} or soon after", lambda w: _logged(w, name)[0] >= step, published, rng.random())
     saving = lambda workdir: any((workdir / name / "checkpoints").glob("*tmp*"))  # noqa: E731
     yield Moment(f"{name}: saving", saving, published)
@@ -95,12 +102,14 @@ def _logged(workdir: Path, name: str) -> tuple[int, int]:
     return max(steps[0], default=0), max(steps[1], default=-1)
 
 
-def kill_at(moment: Moment, process: subprocess.Popen, workdir: Path) -> str:
-    """Waits for the moment and kills; how that went, in words."""
+def end_at(
+    moment: Moment, process: subprocess.Popen, workdir: Path, number: signal.Signals = signal.SIGKILL
+) -> tuple[str, float, int]:
+    """Waits for the moment and sends the signal; returns (how that went, seconds to the exit, exit code)."""
     deadline, found = time.monotonic() + LIMIT, "over already"
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            return f"the process had ended with {process.returncode}"
+            return "the process had ended", 0.0, process.returncode
         if moment.now(workdir):
             found = "met"
             break
@@ -108,9 +117,10 @@ def kill_at(moment: Moment, process: subprocess.Popen, workdir: Path) -> str:
             break
         time.sleep(0.002)
     time.sleep(moment.delay)
-    process.kill()
+    process.send_signal(number)
+    began = time.perf_counter()
     process.communicate()
-    return found
+    return found, time.perf_counter() - began, process.returncode
 
 
 def differences(workdir: Path, whole: Path) -> list[str]:
@@ -145,12 +155,15 @@ def main() -> int:
     parser.add_argument("--whole", required=True, type=Path, help="the finished run to compare with")
     parser.add_argument("--workdir", required=True, type=Path, help="the run that is killed")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--signal", default="KILL", choices=["KILL", "TERM", "INT"])
     options, words = parser.parse_known_args()
     command = [sys.executable, "-m", "mobilebert_jax", "run", f"--workdir={options.workdir}", *words]
+    kind = signal.Signals[f"SIG{options.signal}"]
     config = read_json(options.whole / "config.json")["config"]
     for number, moment in enumerate(moments(config, random.Random(options.seed)), 1):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        print(f"kill {number:2}  {moment.name}: {kill_at(moment, process, options.workdir)}", flush=True)
+        found, seconds, code = end_at(moment, process, options.workdir, kind)
+        print(f"{number:2}  {moment.name}: {found}; exit code {code} after {seconds:.1f} s", flush=True)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     found = differences(options.workdir, options.whole)
     print("\n".join(found) if found else "the same files, bits and metrics as the run that was left alone")

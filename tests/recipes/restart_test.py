@@ -5,7 +5,7 @@ import shutil
 import signal
 
 from mobilebert_jax.utils.files import read_json
-from tests.recipes.kill_run import differences, kill_at, metrics, moments
+from tests.recipes.kill_run import differences, end_at, metrics, moments
 from tests.recipes.tiny_run import BOUNDARY, STEPS
 
 KILLED, STOPPED = -signal.SIGKILL, 42
@@ -59,7 +59,7 @@ def test_a_run_killed_while_it_saves_evaluates_and_writes_its_models_leaves_noth
     picked = ("writing the token stores", "transfer: saving", "distill: writing its model", "finetune: scoring answers")
     for moment in moments(config, random.Random(0)):
         if moment.name in picked:
-            kill_at(moment, tiny_run.start("run", workdir), workdir)
+            assert end_at(moment, tiny_run.start("run", workdir), workdir)[2] == KILLED, moment.name
     tiny_run.finish("run", workdir)
     assert differences(workdir, finished_run) == []
 

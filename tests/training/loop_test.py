@@ -78,8 +78,11 @@ def test_a_run_that_is_stopped_again_and_again_continues_to_the_same_bits(uninte
     phase = transfer_phase(cadence=Cadence(log=0, evaluate=0, save=0, keep=1))
     for stop in (1, 2, 3, 5, 9, 10, 11):
         with pytest.raises(Stopped):
-            run(phase, tmp_path, stop_after=stop)
-    assert_same_bits(run(phase, tmp_path), uninterrupted.params)
+            run(phase, tmp_path / "parts", stop_after=stop)
+    assert_same_bits(run(phase, tmp_path / "parts"), uninterrupted.params)
+    run(phase, tmp_path / "whole")
+    # Each line is the mean over its whole stage, whoever made the stage's steps.
+    assert log(tmp_path / "parts") == log(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("break_at", [1, 5])
@@ -88,6 +91,16 @@ def test_a_crash_costs_the_steps_since_the_last_checkpoint_and_leaves_no_line_tw
         run(transfer_phase(), tmp_path, break_at=break_at)
     assert_same_bits(run(transfer_phase(), tmp_path), uninterrupted.params)
     assert log(tmp_path) == uninterrupted.log
+
+
+def test_a_crash_between_two_lines_leaves_no_step_out_of_their_means(tmp_path):
+    phase = transfer_phase(cadence=Cadence(log=0, evaluate=0, save=2, keep=2))
+    run(phase, tmp_path / "whole")
+    for break_at in (3, 5, 11):
+        with pytest.raises(KeyError):
+            run(phase, tmp_path / "parts", break_at=break_at)
+    run(phase, tmp_path / "parts")
+    assert log(tmp_path / "parts") == log(tmp_path / "whole")
 
 
 def test_logs_figures_and_checkpoints_come_as_often_as_asked_and_at_the_end_of_every_stage(uninterrupted, tmp_path):
