@@ -16,7 +16,8 @@ from mobilebert_jax.recipes.finetune import finetune_folder
 from mobilebert_jax.recipes.run import prepare_run, run_recipe
 from mobilebert_jax.recipes.settings import PHASES
 from mobilebert_jax.report.page import write_report
-from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.training.stopping import Stopper, interruptible
+from mobilebert_jax.utils.errors import Stopped, UserError
 
 
 def run(options: argparse.Namespace) -> None:
@@ -24,7 +25,7 @@ def run(options: argparse.Namespace) -> None:
     results = _run_phases(options, PHASES)
     if results:
         print_results(results)
-    _report_on(_workdir(options))
+    _report_on(_workdir(options), options.stopper)
     print(f"finished: {_workdir(options) / 'model'}")
 
 
@@ -167,10 +168,14 @@ def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[st
     return run_recipe(config, _workdir(options), options.stopper, phases, source)
 
 
-def _report_on(workdir: Path) -> None:
+def _report_on(workdir: Path, stopper: Stopper) -> None:
     """Writes the page of a run that has ended; whatever goes wrong there, the run itself has not failed."""
+    defaults = default_config().to_dict()
     try:
-        print(f"report: {write_report(workdir, default_config().to_dict())}")
+        path = interruptible(lambda: write_report(workdir, defaults), stopper, "everything but the page is done")
+        print(f"report: {path}")
+    except Stopped:
+        raise
     except Exception as error:
         warnings.warn(f"{workdir / 'report.html'} could not be written: {error}", stacklevel=2)
 

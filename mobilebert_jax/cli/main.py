@@ -97,11 +97,13 @@ def _stopper(max_minutes: float) -> Stopper:
 
 
 def _quiet_libraries() -> None:
-    """Leaves stderr to progress, our own warnings (one line each) and libraries' errors."""
+    """Leaves stderr to progress, our own warnings (one line each) and what libraries raise."""
     # Libraries that read the environment once are told before they are imported.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's C++ side: errors only
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax remarks on every save and restore
+    # Orbax remarks on every save and restore, and logs with a traceback, part by part, what it raises as well.
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # remarks on its font cache
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
         warnings.simplefilter("ignore", category)

@@ -13,8 +13,8 @@ from mobilebert_jax.text.examples import PretrainingExamples
 from mobilebert_jax.text.loader import iterate
 from mobilebert_jax.text.store import TokenStore, build_stores
 from mobilebert_jax.text.tokenizer import Tokenizer
-from mobilebert_jax.training.stopping import Stopper, interruptible
-from mobilebert_jax.utils.errors import Stopped, UserError
+from mobilebert_jax.training.stopping import Stopper, interruptible, stop_if_asked
+from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import write_json
 from mobilebert_jax.utils.types import Batch
 
@@ -56,8 +56,7 @@ class _Interruptible:
 
     def __iter__(self) -> Iterator[str]:
         for document in self._corpus:
-            if self._stopper.reason:
-                raise Stopped(f"{self._stopper.reason}; {UNPREPARED}")
+            stop_if_asked(self._stopper, UNPREPARED)
             yield document
 
 

@@ -31,12 +31,15 @@ from mobilebert_jax.tasks.squad_predict import write_predictions
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.alone import AloneProgram
 from mobilebert_jax.training.loop import Phase, run_phase
-from mobilebert_jax.training.stopping import Stopper
-from mobilebert_jax.utils.errors import Stopped, UserError
+from mobilebert_jax.training.stopping import Stopper, interruptible, stop_if_asked
+from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import read_json, write_json
 from mobilebert_jax.utils.types import Batch, Params
 
 PREDICTION_SETTINGS = "sequence_length doc_stride max_query_length max_answer_length n_best batch_size".split()
+
+NEXT = "finetune comes next"
+"""What a stop says that comes before the first step."""
 
 
 def finetune_folder(
@@ -88,8 +91,11 @@ def finetune(
     if (folder / "results.json").exists():
         return read_json(folder / "results.json")
     cfg, encoder, tokenizer = read_encoder(config, model_folder)
-    train, heldout = load_questions(config.finetune.questions, task)
-    params = run_phase(finetune_phase(config, cfg, encoder, tokenizer, train), folder, stopper)
+    stop_if_asked(stopper, NEXT)
+    spec = config.finetune.questions
+    train, heldout = interruptible(lambda: load_questions(spec, task), stopper, NEXT)
+    phase = interruptible(lambda: finetune_phase(config, cfg, encoder, tokenizer, train), stopper, NEXT)
+    params = run_phase(phase, folder, stopper)
     for place in (folder / "model", workdir / "model"):
         save_pretrained(place, build_model(cfg, "qa"), params, tokenizer)
     predict = _interruptible(make_predictor(build_model(cfg, "qa"), params), stopper)
@@ -106,8 +112,7 @@ def _interruptible(predict: Predict, stopper: Stopper) -> Predict:
     """`predict` that ends with `Stopped` as soon as there is a reason."""
 
     def stoppable(batch: Batch):
-        if stopper.reason:
-            raise Stopped(f"{stopper.reason}; finetune is trained, its answers are not scored yet")
+        stop_if_asked(stopper, "finetune is trained, its answers are not scored yet")
         return predict(batch)
 
     return stoppable

@@ -29,7 +29,7 @@ from mobilebert_jax.recipes.student import Teacher
 from mobilebert_jax.recipes.work import recipe_work
 from mobilebert_jax.recipes.workdir import claim, file_input, unchanged_if_refused
 from mobilebert_jax.training.loop import Phase, run_phase
-from mobilebert_jax.training.stopping import Stopper
+from mobilebert_jax.training.stopping import Stopper, stop_if_asked
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import file_sha256
 from mobilebert_jax.utils.types import Params
@@ -154,6 +154,7 @@ class _Recipe:
         names = list(work)
         later = sum(steps * each for name in names[names.index(phase.name) + 1 :] for steps, each in work[name])
         phase = dataclasses.replace(phase, work=tuple(each for _, each in work[phase.name]), later=later)
+        stop_if_asked(self.stopper, f"{phase.name} comes next")
         return run_phase(phase, self.workdir / phase.name, self.stopper)
 
     def _publish(self, folder: Path, cfg: ModelConfig, params: Params) -> None:

@@ -60,7 +60,7 @@ class PhaseLog:
 
     @property
     def step_seconds(self) -> float | None:
-        """Seconds that the logged steps took: compilation included, saving and evaluation not."""
+        """Seconds that the logged steps took, without compilation, saving and evaluation."""
         total, before = 0.0, 0
         for line in self.train:
             if not line.get("examples_per_second"):

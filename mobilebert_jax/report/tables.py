@@ -127,7 +127,7 @@ def phase_table(run: RunFolder) -> Markup:
         )
     header = ["", "state", "steps", "batch", "examples/s", "data wait a step", "in steps", "in all"]
     header += [PLACES[place] for place in places]
-    remark = "examples/s is the median; “in steps” counts compilation, but neither evaluation nor saving."
+    remark = "examples/s is the median; “in steps” leaves out compilation, evaluation and saving."
     return tag("div", table(header, rows), note(remark), cls="phases")
 
 

@@ -5,6 +5,7 @@ Only this file and checkpoint_reader.py know Orbax, whose interface moves; what 
 """
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ class Checkpoints:
             cleanup_tmp_directories=True,
         )
         self._folder = Path(folder).resolve()
+        _expect_late_callbacks()
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def latest_step(self) -> int | None:
@@ -58,7 +60,6 @@ class Checkpoints:
                 params, opt_state = self.restore(step, *target(meta))
             except Exception as error:  # whatever a library says about bytes that are not what it has written
                 damaged[step] = error
-                _expect_late_callbacks()
                 continue
             for bad, error in damaged.items():
                 warn(f"{self._folder / str(bad)}: damaged ({_first_line(error)}); going on from step {step}")
@@ -128,15 +129,17 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
+@functools.cache
 def _expect_late_callbacks() -> None:
-    """Silences the reads that end after a failed restore has closed Orbax's event loop: each prints a traceback."""
-    show = sys.excepthook
+    """Silences reads and writes that end after a failure has closed Orbax's event loop: each prints a traceback."""
+    show, show_unraisable = sys.excepthook, sys.unraisablehook
 
-    def hook(kind, error, trace):
-        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-            show(kind, error, trace)
+    def is_late(error: BaseException | None) -> bool:
+        return type(error) is RuntimeError and str(error) == "Event loop is closed"
 
-    sys.excepthook = hook
+    # A failed read ends in the one, a failed write in the other.
+    sys.excepthook = lambda kind, error, trace: None if is_late(error) else show(kind, error, trace)
+    sys.unraisablehook = lambda event: None if is_late(event.exc_value) else show_unraisable(event)
 
 
 @jax.jit

@@ -18,7 +18,7 @@ from mobilebert_jax.training.program import LearningRate, Program, TrainState, c
 from mobilebert_jax.training.progress import Progress, brief, say
 from mobilebert_jax.training.record import Record
 from mobilebert_jax.training.stages import Plan
-from mobilebert_jax.training.stopping import Stopper, interruptible
+from mobilebert_jax.training.stopping import Stopper, interruptible, stop_if_asked
 from mobilebert_jax.utils.errors import NonFiniteError, Stopped
 from mobilebert_jax.utils.types import Batch, Params
 
@@ -99,7 +99,9 @@ class _PhaseRun:
         """(whole parameters, slots or None, what else was recorded): from the newest checkpoint, or fresh."""
         found = self.checkpoints.restore_newest(self._shapes, say)
         if found is None:
-            return self.phase.init(), None, {}
+            stop_if_asked(self.stopper, f"{self.phase.name} comes next")
+            params = interruptible(self.phase.init, self.stopper, f"{self.phase.name} comes next")
+            return params, None, {}
         _, meta, params, opt_state = found
         return params, opt_state, meta
 
@@ -178,7 +180,8 @@ class _PhaseRun:
             program, phase.optimizer, phase.learning_rate, phase.accumulation, phase.seed, phase.nonfinite_skips
         )
         # The first call compiles; what it starts from is saved already.
-        return interruptible(lambda: step(*arguments), self.stopper, self._where())
+        with self.record.pace.paused():
+            return interruptible(lambda: step(*arguments), self.stopper, self._where())
 
     def _due(self, every: int, end: int) -> bool:
         """At every so many steps, and at the end of each stage."""
@@ -204,6 +207,8 @@ class _PhaseRun:
         return Stopped(f"{self.stopper.reason}; {self._where()}")
 
     def _where(self) -> str:
+        if self.step == 0:
+            return f"{self.phase.name} comes next"
         return f"{self.phase.name} is saved at step {self.step} of {self.phase.plan.steps}"
 
     def _evaluate(self, step: int, params: Params | None = None) -> None:

@@ -9,7 +9,7 @@ from mobilebert_jax.utils.types import Batch
 
 
 class Pace:
-    """Counts since the last `take`; what lies in `paused` (saving, evaluation) is no time of training."""
+    """Counts since the last `take`; what lies in `paused` (compiling, saving, evaluation) is no time of training."""
 
     def __init__(self):
         self._begin = time.perf_counter()

@@ -8,6 +8,7 @@ from mobilebert_jax.training.events import EventFile
 from mobilebert_jax.training.memory import memory_in_use
 from mobilebert_jax.training.metrics import Means, MetricsFile, read_metrics
 from mobilebert_jax.training.pace import Pace
+from mobilebert_jax.utils.faults import naming
 from mobilebert_jax.utils.types import Batch
 
 FLAGS = ("healthy", "skipped")
@@ -61,5 +62,7 @@ class Record:
         self._events.close()
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._metrics.write(line)
-        self._events.write(line)
+        with naming(self._metrics.path):
+            self._metrics.write(line)
+        with naming(self._metrics.path.with_name("events.out.tfevents")):
+            self._events.write(line)

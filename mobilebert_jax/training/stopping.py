@@ -60,13 +60,19 @@ class Stopper:
         return None
 
 
+def stop_if_asked(stopper: HasReason, what: str) -> None:
+    """Raises Stopped when there is a reason to; `what` says where that leaves things."""
+    if stopper.reason:
+        raise Stopped(f"{stopper.reason}; {what}")
+
+
 def interruptible(work: Callable[[], T], stopper: HasReason, what: str) -> T:
     """`work()`, in a thread of its own, so that a stop need not wait for a compiler that nothing can interrupt.
 
     Work that goes on `PATIENCE` seconds after the reason to stop is given up: it ends with the process (`given_up`).
 
     Raises:
-        Stopped: it was given up; `what` says what is left undone. Otherwise whatever `work` raises.
+        Stopped: it was given up; `what` says where that leaves things. Otherwise whatever `work` raises.
     """
     outcome: list[tuple[bool, T | BaseException]] = []
 
@@ -85,7 +91,7 @@ def interruptible(work: Callable[[], T], stopper: HasReason, what: str) -> T:
             asked = time.monotonic()
         if asked is not None and time.monotonic() - asked > PATIENCE and not outcome:
             thread.name = _GIVEN_UP
-            raise Stopped(f"{stopper.reason}; {what}")
+            stop_if_asked(stopper, what)
     done, value = outcome[0]
     if not done:
         raise value

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mobilebert_jax.utils.faults import naming
+
 UNFINISHED = ".unfinished-"
 """What the names of files and folders begin with while they are being written."""
 
@@ -26,9 +28,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        with naming(path):
+            yield temporary
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -41,7 +44,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=f"{UNFINISHED}{path.name}-", dir=path.parent) as scratch:
         new, old = Path(scratch, "new"), Path(f"{scratch}-old")
         new.mkdir()
-        yield new
+        with naming(path):
+            yield new
         try:
             if path.exists():
                 os.replace(path, old)
