@@ -9,11 +9,11 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mobilebert_jax"
 FLOORS = [
     {"utils"},
     {"models", "text", "parallel"},
-    {"objectives", "optim", "report"},
+    {"objectives", "optim"},
     {"training", "inference", "quantization"},
     {"tasks", "export"},
     {"recipes"},
-    {"bench", "inspection"},
+    {"bench", "inspection", "report"},
     {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

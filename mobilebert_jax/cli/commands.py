@@ -10,7 +10,6 @@ from mobilebert_jax.cli.config_values import format_config
 from mobilebert_jax.cli.flags import default_workdir, load_config, load_with_source
 from mobilebert_jax.cli.inspection_tables import print_contents, print_differences
 from mobilebert_jax.cli.tables import print_answers, print_json, print_results, print_scores
-from mobilebert_jax.recipes.defaults import default_config
 from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
 from mobilebert_jax.recipes.finetune import finetune_folder
 from mobilebert_jax.recipes.run import prepare_run, run_recipe
@@ -123,7 +122,7 @@ def report(options: argparse.Namespace) -> None:
 
     # A run in progress may hold the accelerator for itself.
     jax.config.update("jax_platforms", "cpu")
-    print(f"report: {write_report(options.workdir, default_config().to_dict())}")
+    print(f"report: {write_report(options.workdir)}")
 
 
 def bench(options: argparse.Namespace) -> None:
@@ -170,9 +169,8 @@ def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[st
 
 def _report_on(workdir: Path, stopper: Stopper) -> None:
     """Writes the page of a run that has ended; whatever goes wrong there, the run itself has not failed."""
-    defaults = default_config().to_dict()
     try:
-        path = interruptible(lambda: write_report(workdir, defaults), stopper, "everything but the page is done")
+        path = interruptible(lambda: write_report(workdir), stopper, "everything but the page is done")
         print(f"report: {path}")
     except Stopped:
         raise

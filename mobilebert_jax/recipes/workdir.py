@@ -110,7 +110,7 @@ def first_difference(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, Any
     """(dotted name, old value, new value) of the first identity field that differs; None when none does."""
     old, new = flat(old), flat(new)
     for name in sorted({*old, *new}):
-        before, after = _plain(old.get(name)), _plain(new.get(name))
+        before, after = old.get(name), new.get(name)
         if is_identity(name) and before != after:
             return name, before, after
     return None
@@ -122,26 +122,23 @@ def is_identity(name: str) -> bool:
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as {dotted name: leaf}."""
+    """Nested dicts as {dotted name: leaf}; tuples as the lists that JSON makes of them."""
     leaves = {}
     for name, value in tree.items():
-        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        plain = list(value) if isinstance(value, tuple) else value
+        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": plain}
     return leaves
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no tuples."""
-    return list(value) if isinstance(value, tuple) else value
 
 
 def read_run(path: Path) -> dict[str, Any]:
     """The config.json of a run: config, identity, inputs, source, environments; UserError when it is no run's."""
     try:
         found = read_json(path)
-        parts = {name: dict(found[name]) for name in ("config", "inputs", "source")}
-        return {**parts, "identity": str(found["identity"]), "environments": list(map(dict, found["environments"]))}
+        parts = {name: dict(found[name]) for name in ("config", "inputs")}
+        parts |= {"identity": str(found["identity"]), "source": dict(found.get("source", {}))}
+        return parts | {"environments": list(map(dict, found.get("environments", [])))}
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not the config.json of a run; give another --workdir") from error
+        raise UserError(f"{path}: not the config.json of a run; give the folder of one") from error
 
 
 def _check_same(workdir: Path, old: dict[str, Any], resolved: dict[str, Any], inputs: dict[str, str]) -> None:

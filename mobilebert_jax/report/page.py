@@ -10,7 +10,7 @@ from mobilebert_jax.report.masked_samples import masked_samples
 from mobilebert_jax.report.parameters import parameter_table
 from mobilebert_jax.report.plots import heat_map, phase_curves
 from mobilebert_jax.report.question_samples import question_samples
-from mobilebert_jax.report.run_folder import RunFolder, read_run
+from mobilebert_jax.report.run_folder import RunFolder, read_folder
 from mobilebert_jax.report.tables import (
     config_table,
     data_note,
@@ -31,20 +31,20 @@ HEADLINES = {
 }
 
 
-def write_report(workdir: str | Path, defaults: dict[str, Any]) -> Path:
+def write_report(workdir: str | Path) -> Path:
     """Writes `workdir/report.html` from whatever the folder holds so far; returns its path.
 
-    `defaults`: the nested settings that the run's are compared with. The file is replaced whole, never half-written.
+    The file is replaced whole, never half-written.
 
     Raises:
         UserError: `workdir` is no run's folder. OSError: the file cannot be written.
     """
     path = Path(workdir) / NAME
-    write_text(path, make_page(read_run(workdir), defaults))
+    write_text(path, make_page(read_folder(workdir)))
     return path
 
 
-def make_page(run: RunFolder, defaults: dict[str, Any]) -> str:
+def make_page(run: RunFolder) -> str:
     """The whole page as HTML."""
     title = run.path.resolve().name
     style = Markup(Path(__file__).with_name("style.css").read_text(encoding="utf-8"))
@@ -56,7 +56,7 @@ def make_page(run: RunFolder, defaults: dict[str, Any]) -> str:
         _section("Questions and answers", lambda: question_samples(run)),
         _section("Hidden words, guessed", lambda: masked_samples(run)),
         _section("Parameters", lambda: parameter_table(run)),
-        _section("Settings", lambda: config_table(run, defaults)),
+        _section("Settings", lambda: config_table(run)),
     ]
     head = tag(
         "head",

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
+from mobilebert_jax.recipes.settings import PHASES, active_phases
+from mobilebert_jax.recipes.workdir import read_run
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import read_json, read_json_lines
-
-PHASES = ("teacher", "transfer", "distill", "finetune")
 
 Line = dict[str, Any]
 
@@ -109,7 +111,7 @@ class RunFolder:
         return distilled if distilled.is_dir() else self.path / "transfer" / "model"
 
 
-def read_run(workdir: str | Path) -> RunFolder:
+def read_folder(workdir: str | Path) -> RunFolder:
     """Reads config.json, metrics, results and manifest; whatever is not there yet, or cut short, is left out.
 
     Raises:
@@ -118,28 +120,21 @@ def read_run(workdir: str | Path) -> RunFolder:
     path = Path(workdir)
     if not (path / "config.json").is_file():
         raise UserError(f"{path}: no config.json there; give the folder of a run, as in --workdir")
+    run = read_run(path / "config.json")
     try:
-        run = read_json(path / "config.json")
-        phases = {name: _phase(path, run, name) for name in PHASES}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        active = ["finetune"] if "--model" in run["inputs"] else active_phases(ConfigDict(run["config"]))
+        phases = {name: _phase(path, run["config"][name], name, name in active) for name in PHASES}
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path / 'config.json'}: not the config.json of a run; give the folder of one") from error
     results = _optional_json(path / "finetune" / "results.json")
     return RunFolder(path, run, phases, results, _optional_json(path / "data" / "manifest.json"))
 
 
-def _phase(path: Path, run: dict[str, Any], name: str) -> PhaseLog:
-    config = run["config"]
-    only_finetune = "--model" in (run.get("inputs") or {})
-    left_out = {
-        "teacher": bool(config["teacher"]["path"]) or only_finetune,
-        "transfer": config["transfer"]["strategy"] in ("auxiliary", "none") or only_finetune,
-        "distill": only_finetune,
-        "finetune": not config["finetune"]["questions"],
-    }
+def _phase(path: Path, settings: dict[str, Any], name: str, active: bool) -> PhaseLog:
     # What the recipe takes as the sign that a phase is through.
     sign = path / name / ("results.json" if name == "finetune" else "model")
     lines = tuple(line for line in read_json_lines(path / name / "metrics.jsonl") if "step" in line)
-    return PhaseLog(name, config[name]["steps"], config[name]["batch_size"], not left_out[name], sign.exists(), lines)
+    return PhaseLog(name, settings["steps"], settings["batch_size"], active, sign.exists(), lines)
 
 
 def _optional_json(path: Path) -> dict[str, Any] | None:

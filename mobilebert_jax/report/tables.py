@@ -4,6 +4,8 @@ import json
 import math
 from typing import Any
 
+from mobilebert_jax.recipes.defaults import default_config
+from mobilebert_jax.recipes.workdir import flat
 from mobilebert_jax.report.markup import MISSING, Markup, bar, duration, figure, join, note, percent, table, tag
 from mobilebert_jax.report.parameters import encoder_size
 from mobilebert_jax.report.run_folder import PhaseLog, RunFolder
@@ -131,9 +133,9 @@ def phase_table(run: RunFolder) -> Markup:
     return tag("div", table(header, rows), note(remark), cls="phases")
 
 
-def config_table(run: RunFolder, defaults: dict[str, Any]) -> Markup:
+def config_table(run: RunFolder) -> Markup:
     """Settings that differ from the config's file and from the defaults, where the run ran, the whole config folded."""
-    default, own = _flat(defaults), _flat(run.config)
+    default, own = flat(default_config().to_dict()), flat(run.config)
     source = run.run.get("source") or {}
     changed = {name: values for name, values in (source.get("changed") or {}).items() if len(values) == 2}
     differing = {name: [default.get(name), own[name]] for name in sorted(own) if own[name] != default.get(name)}
@@ -166,15 +168,6 @@ def _environments(environments: list[dict[str, Any]]) -> Markup:
     some = f"ran in {len(environments)} environments, one after another" if len(environments) > 1 else "environment"
     header = ["", *(f"{number}." if len(environments) > 1 else "" for number in range(1, len(environments) + 1))]
     return tag("details", tag("summary", some), table(header, rows))
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as {dotted name: leaf}, tuples as the lists that JSON makes of them."""
-    leaves: dict[str, Any] = {}
-    for name, value in tree.items():
-        plain = list(value) if isinstance(value, tuple) else value
-        leaves |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": plain}
-    return leaves
 
 
 def _written(value: Any) -> str:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.errors import UserError, first_line
 from mobilebert_jax.utils.files import read_json
 from mobilebert_jax.utils.trees import named_leaves
 
@@ -44,7 +44,7 @@ class StoredCheckpoint:
             found = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in named_leaves(tree).items()}
             found = dict(sorted(found.items(), key=lambda item: not item[0].startswith("params/")))
         except Exception as error:  # whatever Orbax and TensorStore raise on damaged files
-            raise UserError(f"{folder}: the checkpoint cannot be read ({_first_line(error)})") from error
+            raise UserError(f"{folder}: the checkpoint cannot be read ({first_line(error)})") from error
         return cls(folder, meta, found, tree)
 
     def load(self) -> dict[str, np.ndarray]:
@@ -54,7 +54,7 @@ class StoredCheckpoint:
             with ocp.PyTreeCheckpointer() as reader:
                 tree = reader.restore(self.folder / "state", args=ocp.args.PyTreeRestore(restore_args=wanted))
         except Exception as error:  # as above
-            raise UserError(f"{self.folder}: the checkpoint cannot be read ({_first_line(error)})") from error
+            raise UserError(f"{self.folder}: the checkpoint cannot be read ({first_line(error)})") from error
         return named_leaves(tree)
 
 
@@ -68,7 +68,3 @@ def finished_steps(folder: str | Path) -> list[int]:
     folder = Path(folder)
     entries = folder.iterdir() if folder.is_dir() else ()
     return sorted(int(entry.name) for entry in entries if entry.name.isdigit() and is_step(entry))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

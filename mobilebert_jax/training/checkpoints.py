@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.errors import UserError, first_line
 from mobilebert_jax.utils.faults import machine_fault
 from mobilebert_jax.utils.types import Params
 
@@ -62,13 +62,13 @@ class Checkpoints:
                 damaged[step] = error
                 continue
             for bad, error in damaged.items():
-                warn(f"{self._folder / str(bad)}: damaged ({_first_line(error)}); going on from step {step}")
+                warn(f"{self._folder / str(bad)}: damaged ({first_line(error)}); going on from step {step}")
                 self._manager.delete(bad)
             return step, meta, params, opt_state
         if damaged:
             names = ", ".join(str(step) for step in damaged)
             raise UserError(
-                f"{self._folder}: no checkpoint there can be read (steps {names}: {_first_line(damaged[steps[0]])}); "
+                f"{self._folder}: no checkpoint there can be read (steps {names}: {first_line(damaged[steps[0]])}); "
                 "put back a copy of one, or delete the folder to begin the phase anew"
             )
         return None
@@ -117,16 +117,11 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # the writing thread's, in whatever Orbax has wrapped it
-            reason = machine_fault(error) or _first_line(error)
+            reason = machine_fault(error) or first_line(error)
             raise UserError(
                 f"{self._folder}: a checkpoint cannot be written ({reason}); put that right and start again: the run "
                 "goes on from the last one that was"
             ) from error
-
-
-def _first_line(error: Exception) -> str:
-    """The kind of an error and how its text begins."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
 @functools.cache

@@ -9,5 +9,10 @@ class Stopped(Exception):
     """Stopped on purpose (signal or time limit) with the state saved; start again to continue (exit code 42)."""
 
 
+def first_line(error: BaseException) -> str:
+    """The kind of an error and how its text begins, for errors of libraries that say more than a line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+
+
 class NonFiniteError(UserError):
     """A loss, activation or gradient left the finite numbers; the message names step, layer and term."""

@@ -32,8 +32,8 @@ def other(value):
 @pytest.mark.parametrize("spec", SPECS)
 def test_every_leaf_of_every_config_can_be_set_from_the_command_line(spec):
     config = load_config(spec, [])
-    leaves = flat(config.to_dict())
-    assert len(leaves) > 100 and leaves == leaves_of(config)
+    leaves = leaves_of(config)
+    assert len(leaves) > 100 and leaves.keys() == flat(config.to_dict()).keys()
     words, expected = {}, {}
     for name, value in leaves.items():
         assert type(value) in (bool, int, float, str, tuple), name

@@ -114,7 +114,7 @@ def test_inputs_are_part_of_the_identity(tmp_path):
 @pytest.mark.parametrize("content", ['{"model_type": "mobilebert"}', "[]", "nonsense"])
 def test_a_folder_with_another_config_json_is_refused(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(UserError, match=r"not the config\.json of a run; give another --workdir"):
+    with pytest.raises(UserError, match=r"not the config\.json of a run; give the folder of one"):
         claim(tmp_path, demo())
     assert (tmp_path / "config.json").read_text() == content
 

@@ -11,7 +11,6 @@ from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.models.pretrained import save_pretrained
 from mobilebert_jax.recipes.data import prepare
-from mobilebert_jax.recipes.defaults import default_config
 from mobilebert_jax.recipes.settings import model_config
 from mobilebert_jax.recipes.workdir import claim
 from mobilebert_jax.report.page import write_report
@@ -55,7 +54,7 @@ def complete_run(tiny_run, tmp_path_factory) -> Path:
 def complete_page(complete_run, tmp_path_factory) -> str:
     """The page of the complete run."""
     folder = shutil.copytree(complete_run, tmp_path_factory.mktemp("page") / "run")
-    return write_report(folder, default_config().to_dict()).read_text(encoding="utf-8")
+    return write_report(folder).read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mobilebert_jax.recipes.defaults import default_config
 from mobilebert_jax.report.markup import MISSING
 from mobilebert_jax.report.page import write_report
 from mobilebert_jax.utils.errors import UserError
@@ -55,7 +54,7 @@ class Page(HTMLParser):
 
 
 def report(folder):
-    return write_report(folder, default_config().to_dict()).read_text(encoding="utf-8")
+    return write_report(folder).read_text(encoding="utf-8")
 
 
 def plain(text):

@@ -5,9 +5,8 @@ import re
 
 import pytest
 
-from mobilebert_jax.recipes.defaults import default_config
 from mobilebert_jax.report.markup import MISSING
-from mobilebert_jax.report.run_folder import read_run
+from mobilebert_jax.report.run_folder import read_folder
 from mobilebert_jax.report.tables import config_table, phase_table
 from mobilebert_jax.utils.files import read_json, read_json_lines, write_json, write_text
 
@@ -20,7 +19,7 @@ def cells(markup):
 
 
 def test_time_and_the_most_memory_stand_by_phase(run_folder):
-    header, *rows = cells(phase_table(read_run(run_folder)))
+    header, *rows = cells(phase_table(read_folder(run_folder)))
     assert header[-3:] == ["in steps", "in all", "memory"]
     assert {row[0]: row[-2:] for row in rows} == {row[0]: ["1 min 20 s", "2.00 GiB"] for row in rows}
     assert len(rows) == 4
@@ -32,13 +31,13 @@ def test_an_accelerators_memory_has_a_column_of_its_own(run_folder):
     for line in lines:
         line.get("memory", {})["device"] = 3 * 2**30
     write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
-    header, teacher, transfer, *_ = cells(phase_table(read_run(run_folder)))
+    header, teacher, transfer, *_ = cells(phase_table(read_folder(run_folder)))
     assert header[-2:] == ["memory", "device memory"]
     assert teacher[-2:] == ["2.00 GiB", "3.00 GiB"] and transfer[-2:] == ["2.00 GiB", MISSING]
 
 
 def test_what_differs_from_the_configs_file_is_shown_with_what_the_file_says(run_folder):
-    shown = config_table(read_run(run_folder), default_config().to_dict())
+    shown = config_table(read_folder(run_folder))
     assert "settings differ from demo</summary>" in shown
     header, *rows = cells(shown)
     assert header == ["setting", "there", "this run"]
@@ -50,14 +49,14 @@ def test_what_differs_from_the_configs_file_is_shown_with_what_the_file_says(run
 def test_a_run_of_a_file_as_it_is_says_so(run_folder, source):
     path = run_folder / "config.json"
     write_json(path, read_json(path) | {"source": source})
-    assert "Everything is as in the config" in config_table(read_run(run_folder), default_config().to_dict())
+    assert "Everything is as in the config" in config_table(read_folder(run_folder))
 
 
 def test_a_run_in_two_environments_says_so(run_folder):
     path = run_folder / "config.json"
     run = read_json(path)
-    once = config_table(read_run(run_folder), {})
+    once = config_table(read_folder(run_folder))
     assert "<summary>environment</summary>" in once
     write_json(path, run | {"environments": [*run["environments"], run["environments"][0] | {"jax": "99.0"}]})
-    twice = config_table(read_run(run_folder), {})
+    twice = config_table(read_folder(run_folder))
     assert "ran in 2 environments, one after another" in twice and "99.0" in twice
