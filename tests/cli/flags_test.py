@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-from mobilebert_jax.cli.config_values import format_config, leaves_of, parse_value
+from mobilebert_jax.cli.config_values import NOTHING, format_config, leaves_of, parse_value
 from mobilebert_jax.cli.flags import apply_override, default_workdir, load_config, nearest
 from mobilebert_jax.recipes.workdir import claim, flat
 from mobilebert_jax.utils.errors import UserError
