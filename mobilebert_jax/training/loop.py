@@ -108,7 +108,9 @@ class _PhaseRun:
     def _shapes(self, meta: dict[str, Any]) -> tuple[Params, Any]:
         """The shapes of a checkpoint's parameters and slots, which depend on its stage."""
         params = jax.eval_shape(self.phase.init)
-        trained = jax.eval_shape(lambda tree: self.phase.programs[meta["stage"]].cut(tree, 0)[0], params)
+        # At a stage's end the slots are still that stage's.
+        program = self.phase.programs[self.phase.plan.index_at(meta["step"] - 1)]
+        trained = jax.eval_shape(lambda tree: program.cut(tree, 0)[0], params)
         return params, jax.eval_shape(make_optimizer(self.phase.optimizer).init, trained)
 
     def run(self) -> Params:
@@ -190,8 +192,9 @@ class _PhaseRun:
     def _settle(self, program: Program, state: TrainState, rest: Params, index: int, end: int) -> None:
         """Saves, evaluates and stops, whichever is due after this step."""
         cadence = self.phase.cadence
-        params = program.join(state.trained, rest, self.phase.plan.stages[index].top)
-        meta = {**self.phase.meta, "phase": self.phase.name, "stage": index, "step": self.step}
+        stage = self.phase.plan.stages[index]
+        params = program.join(state.trained, rest, stage.top)
+        meta = {**self.phase.meta, "phase": self.phase.name, "stage": stage.name, "step": self.step}
         meta |= {"skipped": self.skipped} if self.phase.nonfinite_skips else {}
         meta |= {"unlogged": unlogged} if (unlogged := self.record.unlogged()) else {}
         if self._due(cadence.save, end):

@@ -123,7 +123,7 @@ def test_the_newest_checkpoints_are_kept_with_where_the_run_was(tmp_path):
         run(transfer_phase(), tmp_path, stop_after=7)
     assert saved_steps(tmp_path) == [6, 7]
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
-    meta = {"phase": "transfer", "stage": 2, "step": 7, "teacher": {"path": "a/teacher"}}
+    meta = {"phase": "transfer", "stage": "block 2", "step": 7, "teacher": {"path": "a/teacher"}}
     assert (checkpoints.latest_step(), checkpoints.meta(7)) == (7, meta)
     checkpoints.close()
 
