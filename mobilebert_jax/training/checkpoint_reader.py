@@ -8,6 +8,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from mobilebert_jax.training.checkpoints import CHECKSUM
+from mobilebert_jax.training.checksum import host_checksum
 from mobilebert_jax.utils.errors import UserError, first_line
 from mobilebert_jax.utils.files import read_json
 from mobilebert_jax.utils.trees import named_leaves
@@ -42,6 +44,7 @@ class StoredCheckpoint:
                 raise ValueError("files of its state are missing or damaged")
             tree = metadata.tree
             found = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in named_leaves(tree).items()}
+            found.pop(CHECKSUM)
             found = dict(sorted(found.items(), key=lambda item: not item[0].startswith("params/")))
         except Exception as error:  # whatever Orbax and TensorStore raise on damaged files
             raise UserError(f"{folder}: the checkpoint cannot be read ({first_line(error)})") from error
@@ -55,7 +58,10 @@ class StoredCheckpoint:
                 tree = reader.restore(self.folder / "state", args=ocp.args.PyTreeRestore(restore_args=wanted))
         except Exception as error:  # as above
             raise UserError(f"{self.folder}: the checkpoint cannot be read ({first_line(error)})") from error
-        return named_leaves(tree)
+        arrays = named_leaves(tree)
+        if arrays.pop(CHECKSUM) != host_checksum(arrays):
+            raise UserError(f"{self.folder}: the checkpoint is damaged: some bits are not those that were saved")
+        return arrays
 
 
 def is_step(folder: Path) -> bool:

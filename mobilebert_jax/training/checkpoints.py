@@ -16,9 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from mobilebert_jax.training.checksum import checksum
 from mobilebert_jax.utils.errors import UserError, first_line
 from mobilebert_jax.utils.faults import machine_fault
 from mobilebert_jax.utils.types import Params
+
+CHECKSUM = "checksum"
+"""What a checkpoint calls the checksum of all its other arrays."""
 
 Target = Callable[[dict[str, Any]], tuple[Params, Any]]
 """A checkpoint's meta -> the shapes of its parameters and slots."""
@@ -81,20 +85,26 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
-        tree = _copied({"params": params, "opt_state": opt_state})
+        tree = _to_save({"params": params, "opt_state": opt_state})
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta))
         with self._naming_the_folder():
             self._manager.save(step, args=arguments, force=True)
 
     def restore(self, step: int, params: Params, opt_state: Any) -> tuple[Params, Any]:
-        """Parameters and slots in the shapes given (`jax.ShapeDtypeStruct` leaves)."""
-        target = {"params": params, "opt_state": opt_state}
+        """Parameters and slots in the shapes given (`jax.ShapeDtypeStruct` leaves).
+
+        Raises:
+            ValueError: they are not, bit for bit, what was saved; or whatever Orbax says of what it cannot read.
+        """
+        target = {"params": params, "opt_state": opt_state, CHECKSUM: jax.ShapeDtypeStruct((), jnp.uint32)}
         single = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=single), target)
         restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))
         # Through the host: what Orbax hands over may not own its memory, which a donating step needs, and is committed
         # to its device, for which jit would compile every step a second time.
         tree = jax.tree.map(lambda leaf: jnp.array(np.asarray(leaf)), restored["state"])
+        if tree.pop(CHECKSUM) != _checksum(tree):
+            raise ValueError("some bits are not those that were saved")
         return tree["params"], tree["opt_state"]
 
     def wait(self) -> None:
@@ -138,6 +148,9 @@ def _expect_late_callbacks() -> None:
 
 
 @jax.jit
-def _copied(tree: Any) -> Any:
-    """The tree in fresh buffers: on CPU the writer would otherwise read memory that the next step reuses."""
-    return jax.tree.map(jnp.copy, tree)
+def _to_save(tree: dict[str, Any]) -> dict[str, Any]:
+    """The tree with its checksum, in fresh buffers: the writer would else read memory that the next step reuses."""
+    return {**jax.tree.map(jnp.copy, tree), CHECKSUM: checksum(tree)}
+
+
+_checksum = jax.jit(checksum)

@@ -35,6 +35,14 @@ def empty_meta(folder):
     (folder / "meta" / "metadata").write_bytes(b"")
 
 
+def flip_a_bit(folder):
+    """In the middle of the largest file, where the arrays are."""
+    path = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.fixture
 def saved(tmp_path):
     """A folder with the checkpoints of steps 1, 2 and 3."""
@@ -54,7 +62,7 @@ def newest(folder):
         checkpoints.close()
 
 
-@pytest.mark.parametrize("damage", [truncate, lose_arrays, lose_meta, empty_meta])
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, lose_arrays, lose_meta, empty_meta])
 def test_the_one_before_serves_and_the_damaged_one_is_named_and_removed(saved, damage):
     damage(saved / "3")
     (step, meta, params, _), warnings = newest(saved)
