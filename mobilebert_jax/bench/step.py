@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -36,8 +37,11 @@ from mobilebert_jax.training.program import control_at, init_state, make_step
 from mobilebert_jax.training.progress import Progress
 from mobilebert_jax.training.record import Record
 from mobilebert_jax.training.stopping import Stopper
+from mobilebert_jax.utils.types import Params
 
 PARTS = ("step", "each", "log", "evaluate", "save")
+MEASURED = 4
+"""At most so many stages of a phase."""
 WINDOW = 20
 """Steps that a checkpoint's background writing is given; it must be over by then."""
 
@@ -47,20 +51,28 @@ def bench_step(
 ) -> dict[str, Any]:
     """Seconds of each part in every phase that the config has, and their shares at the config's cadence.
 
-    Weights are fresh, text and questions the config's own. Transfer is measured in its first stage, where steps are
-    shortest, and in its last. `show` gets each row as soon as it is measured.
+    Weights are fresh, text and questions the config's own. Of a phase with many stages the first, where transfer's
+    steps are shortest, some between and the last are measured; those between two count as what lies between them.
+    `show` gets each row as soon as it is measured. `together` is the share in the steps of all phases.
 
     Raises:
         UserError: bad config or text.
     """
     check_config(config)
-    rows = []
+    rows, spent, added = [], 0.0, 0.0
     with tempfile.TemporaryDirectory() as folder:
         for phase in _phases(config, Path(folder)):
-            for index in sorted({0, len(phase.plan.stages) - 1}):
-                rows.append(_measured(phase, index, Path(folder) / f"{phase.name}-{index}", repeats))
-                show(rows[-1])
-    return {"device": jax.devices()[0].device_kind, "repeats": repeats, "rows": rows}
+            indices = np.unique(np.linspace(0, len(phase.plan.stages) - 1, MEASURED).round().astype(int)).tolist()
+            own = []
+            for index in indices:
+                own.append(_measured(phase, index, Path(folder) / f"{phase.name}-{index}", repeats))
+                show(own[-1])
+            rows += own
+            steps = np.array([stage.steps for stage in phase.plan.stages])
+            every = np.interp(range(len(steps)), indices, [row["seconds"]["step"] for row in own]) * steps
+            spent += every.sum()
+            added += (every * np.interp(range(len(steps)), indices, [row["together"] for row in own])).sum()
+    return {"device": jax.devices()[0].device_kind, "repeats": repeats, "rows": rows, "together": float(added / spent)}
 
 
 def _phases(config: ConfigDict, folder: Path) -> Iterator[Phase]:
@@ -99,6 +111,11 @@ class _Running:
         self.batches = itertools.cycle(list(itertools.islice(phase.batches(0, WINDOW), WINDOW)))
         self.run()  # compiles
 
+    def whole(self) -> Params:
+        """The parameters as the loop saves them."""
+        block = self.phase.plan.stages[self.index].top
+        return self.phase.programs[self.index].join(self.state.trained, self.rest, block)
+
     def run(self, steps: int = 1) -> tuple[float, dict[str, Any], Any]:
         """(seconds of so many steps, the last one's metrics and batch)."""
         began = time.perf_counter()
@@ -125,7 +142,7 @@ def _measured(phase: Phase, index: int, folder: Path, repeats: int) -> dict[str,
         for number in range(repeats + 1):
             plain = running.run(WINDOW)[0]
             began = time.perf_counter()
-            checkpoints.save(number + 1, running.state.trained, running.state.opt_state, {})
+            checkpoints.save(number + 1, running.whole(), running.state.opt_state, {})
             running.run(WINDOW)
             checkpoints.wait()
             seconds["save"].append(max(time.perf_counter() - began - plain, 0.0))
@@ -215,3 +232,8 @@ def print_row(row: dict[str, Any]) -> None:
     seconds, shares = row["seconds"], row["shares"]
     parts = "".join(f"{1000 * seconds[part]:10.2f} {shares[part]:7.2%}" for part in PARTS[1:])
     tqdm.write(f"{name:<24}{1000 * seconds['step']:9.1f}{parts}{row['together']:10.2%}")
+
+
+def print_together(report: dict[str, Any]) -> None:
+    """What stands below the rows."""
+    print(f"together, of the steps of all phases: {report['together']:.2%}")

@@ -153,13 +153,13 @@ def _bench_transfer(options: argparse.Namespace) -> None:
 
 
 def _bench_step(options: argparse.Namespace) -> None:
-    from mobilebert_jax.bench.step import bench_step, print_head, print_row
+    from mobilebert_jax.bench.step import bench_step, print_head, print_row, print_together
 
     config = load_config(options.config, options.overrides)
     if options.json:
         return print_json(bench_step(config, options.repeats))
     print_head(options.repeats)
-    bench_step(config, options.repeats, show=print_row)
+    print_together(bench_step(config, options.repeats, show=print_row))
 
 
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:

@@ -49,6 +49,9 @@ def test_every_phase_of_a_config_is_measured(tiny_run):
     shown = []
     report = bench_step(load_config("demo", words), repeats=1, show=shown.append)
     assert report["rows"] == shown
+    shares, seconds = zip(*((row["together"], row["seconds"]["step"] * row["steps"]) for row in shown), strict=True)
+    expected = sum(a * b for a, b in zip(shares, seconds, strict=True)) / sum(seconds)
+    assert report["together"] == pytest.approx(expected)
     assert [row["phase"] for row in shown] == ["teacher", "distill"]
     for row in shown:
         assert set(row["seconds"]) == set(PARTS)
