@@ -73,9 +73,8 @@ def _models(folder: Path) -> None:
     ):
         model = build_model(cfg, head)
         save_pretrained(folder / name, model, random_params(model), tokenizer)
-    for (
-        name
-    ) in "no-config bad-config no-weights cut-weights text-weights lacking misshapen no-pieces heads act".split():
+    copies = "no-config bad-config no-weights cut-weights text-weights lacking misshapen no-pieces heads act"
+    for name in copies.split():
         shutil.copytree(folder / "model", folder / name)
     (folder / "no-config" / "config.json").unlink()
     (folder / "bad-config" / "config.json").write_text("{")

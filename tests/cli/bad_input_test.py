@@ -107,6 +107,12 @@ QUESTIONS = [
     ("text-start.json", "answer_start: str"),
     ("latin.txt", "latin.txt: not valid JSON"),
 ]
+FILES = {
+    "data.corpus": CORPORA,
+    "data.tokenizer": TOKENIZERS,
+    "teacher.path": TEACHERS,
+    "finetune.questions": [*QUESTIONS, ("one-passage.json", "single passage")],
+}
 WORDS = [
     (["run", "--config={bad}/run/config.json"], "run/config.json: not the config.json of a run"),
     (["run", "--config={bad}/model/config.json"], "model/config.json: not the config.json of a run"),
@@ -170,19 +176,16 @@ def test_settings(refused, change, message):
     assert message in refused("run", "--workdir=w", f"--config.{change}")
 
 
-@pytest.mark.parametrize(("name", "message"), CORPORA)
-def test_corpora(refused, name, message):
-    assert message in refused("run", "--workdir=w", f"--config.data.corpus={{bad}}/{name}")
+@pytest.mark.parametrize(
+    ("setting", "name", "message"), [(setting, *row) for setting in FILES for row in FILES[setting]]
+)
+def test_files(refused, setting, name, message):
+    assert message in refused("run", "--workdir=w", f"--config.{setting}={{bad}}/{name}")
 
 
 @pytest.mark.parametrize(("spec", "message"), OTHER_CORPORA)
 def test_names_of_corpora(refused, spec, message):
     assert message in refused("run", "--workdir=w", f"--config.data.corpus={spec}")
-
-
-@pytest.mark.parametrize(("name", "message"), TOKENIZERS)
-def test_tokenizers(refused, name, message):
-    assert message in refused("run", "--workdir=w", f"--config.data.tokenizer={{bad}}/{name}")
 
 
 @pytest.mark.parametrize(("name", "message"), MODELS)
@@ -194,19 +197,9 @@ def test_models(refused, name, message):
         assert message in refused("finetune", "--workdir=w", model, "--dataset={bad}/good.json")
 
 
-@pytest.mark.parametrize(("name", "message"), TEACHERS)
-def test_teachers(refused, name, message):
-    assert message in refused("run", "--workdir=w", f"--config.teacher.path={{bad}}/{name}")
-
-
 @pytest.mark.parametrize(("name", "message"), QUESTIONS)
-def test_questions(refused, name, message):
-    assert message in refused("run", "--workdir=w", f"--config.finetune.questions={{bad}}/{name}")
+def test_questions_to_be_scored(refused, name, message):
     assert message in refused("evaluate", "--predictions={bad}/other-ids.json", f"--dataset={{bad}}/{name}")
-
-
-def test_questions_on_a_single_passage_cannot_be_split(refused):
-    assert "single passage" in refused("run", "--workdir=w", "--config.finetune.questions={bad}/one-passage.json")
 
 
 @pytest.mark.parametrize(("words", "message"), WORDS)
@@ -229,4 +222,4 @@ def test_a_damaged_config_json_of_a_run_that_has_data(refused, command, tiny_run
 
 
 def test_at_least_40_kinds():
-    assert sum(map(len, (CONFIG, CORPORA, OTHER_CORPORA, TOKENIZERS, MODELS, TEACHERS, QUESTIONS, WORDS))) >= 100
+    assert sum(map(len, (CONFIG, *FILES.values(), OTHER_CORPORA, MODELS, WORDS))) >= 100
