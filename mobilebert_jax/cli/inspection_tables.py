@@ -4,7 +4,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from mobilebert_jax.inspection.contents import Contents, Leaf
+from mobilebert_jax.inspection.contents import Contents
+from mobilebert_jax.models.tensor_files import TensorHeader
 
 SHOWN = 20
 """How many lines of one kind of difference are printed; --json has them all."""
@@ -75,9 +76,9 @@ def _print_facts(facts: Mapping[str, Any], indent: str) -> None:
             print(f"{indent}{name:<{max(1, 24 - len(indent))}} {shown}")
 
 
-def _print_tree(leaves: Mapping[str, Leaf], separator: str, indent: str) -> None:
+def _print_tree(leaves: Mapping[str, TensorHeader], separator: str, indent: str) -> None:
     """Every node with the number of scalars below it; leaves with shape and dtype too."""
-    nodes: dict[str, dict[str, Leaf]] = {}
+    nodes: dict[str, dict[str, TensorHeader]] = {}
     for name, leaf in leaves.items():
         node, _, rest = name.partition(separator)
         nodes.setdefault(node, {})[rest] = leaf
@@ -91,5 +92,5 @@ def _print_tree(leaves: Mapping[str, Leaf], separator: str, indent: str) -> None
             _print_tree(below, separator, indent + "  ")
 
 
-def _total(leaves: Mapping[str, Leaf]) -> int:
+def _total(leaves: Mapping[str, TensorHeader]) -> int:
     return sum(leaf.count for leaf in leaves.values())

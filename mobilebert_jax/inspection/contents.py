@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 
-from mobilebert_jax.models.pretrained import CONFIG, WEIGHTS
+from mobilebert_jax.models.folder_config import CONFIG
+from mobilebert_jax.models.tensor_files import (
+    TensorHeader,
+    has_weights,
+    open_tensors,
+    tensor_headers,
+    weights_sha256,
+)
 from mobilebert_jax.recipes.settings import PHASES
 from mobilebert_jax.recipes.workdir import flat, read_run
 from mobilebert_jax.text.store import TokenStore
@@ -17,23 +23,6 @@ from mobilebert_jax.text.store_writer import ARRAYS, MANIFEST
 from mobilebert_jax.training.checkpoint_reader import StoredCheckpoint, finished_steps, is_step
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import file_sha256, read_json
-
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}
-DTYPES |= {f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)} | {f"U{bits}": f"uint{bits}" for bits in (8, 16, 32)}
-"""safetensors' names of dtypes."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Leaf:
-    """One array of a tree."""
-
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def count(self) -> int:
-        """Number of scalars."""
-        return int(np.prod(self.shape))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +39,7 @@ class Contents:
     kind: str
     path: Path
     facts: dict[str, Any]
-    leaves: dict[str, Leaf]
+    leaves: dict[str, TensorHeader]
     load: Callable[[], dict[str, np.ndarray]]
     separator: str = "/"
 
@@ -75,7 +64,7 @@ def read_contents(path: str | Path) -> Contents:
         return _checkpoint(path, path / str(steps[-1]))
     if (path / MANIFEST).is_file() and (path / f"{ARRAYS[0]}.npy").is_file():
         return _store(path)
-    if (path / WEIGHTS).is_file():
+    if has_weights(path):
         return _model(path)
     if (path / CONFIG).is_file():
         return _run(path)
@@ -88,7 +77,7 @@ def read_contents(path: str | Path) -> Contents:
 def _checkpoint(path: Path, folder: Path) -> Contents:
     stored = StoredCheckpoint.open(folder)
     arrays = stored.load()
-    leaves = {name: Leaf(tuple(leaf.shape), str(leaf.dtype)) for name, leaf in stored.leaves.items()}
+    leaves = {name: TensorHeader(tuple(leaf.shape), str(leaf.dtype)) for name, leaf in stored.leaves.items()}
     # Of the parameters' values: Orbax's files hold times, these are equal exactly when the parameters are.
     parameters = {name: value for name, value in arrays.items() if name.startswith("params/")}
     facts = {
@@ -123,13 +112,12 @@ def _store(path: Path) -> Contents:
         "sha256": {"content": content.hexdigest()},
         "intact": content.hexdigest() == store.manifest.get("sha256"),
     }
-    leaves = {name: Leaf(array.shape, str(array.dtype)) for name, array in arrays.items()}
+    leaves = {name: TensorHeader(array.shape, str(array.dtype)) for name, array in arrays.items()}
     return Contents("store", path, facts, leaves, lambda: arrays)
 
 
 def _model(path: Path) -> Contents:
-    weights = path / WEIGHTS
-    leaves = _tensor_leaves(weights)
+    leaves = tensor_headers(path)
     try:
         config = read_json(path / CONFIG)
     except (OSError, ValueError) as error:
@@ -141,33 +129,19 @@ def _model(path: Path) -> Contents:
         "config": config,
         "sha256": {entry.name: file_sha256(entry) for entry in sorted(path.iterdir()) if entry.is_file()},
     }
-    return Contents("model", path, facts, leaves, lambda: _load_tensors(weights), separator=".")
+    return Contents("model", path, facts, leaves, lambda: _load_tensors(path), separator=".")
 
 
-def _tensor_leaves(path: Path) -> dict[str, Leaf]:
-    """Shapes and dtypes from the file's header alone."""
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            return {
-                name: Leaf(tuple(part.get_shape()), DTYPES.get(part.get_dtype(), part.get_dtype()))
-                for name, part in sorted(slices.items())
-            }
-    except (OSError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error})") from error
-
-
-def _load_tensors(path: Path) -> dict[str, np.ndarray]:
-    # Through JAX, whose NumPy arrays know bfloat16.
-    with safetensors.safe_open(path, framework="flax") as file:
-        return {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+def _load_tensors(folder: Path) -> dict[str, np.ndarray]:
+    with open_tensors(folder) as tensors:
+        return {name: tensors.read(name) for name in tensors.headers}
 
 
 def _run(path: Path) -> Contents:
     run = read_run(path / CONFIG)
     settings = flat(run["config"])
     stores = {name: _store(path / "data" / name) for name in ("train", "heldout") if (path / "data" / name).is_dir()}
-    model = _model(path / "model") if (path / "model" / WEIGHTS).is_file() else None
+    model = _model(path / "model") if has_weights(path / "model") else None
     facts = {
         "identity": run["identity"],
         "inputs": run["inputs"],
@@ -187,11 +161,11 @@ def _phase(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """How far a phase has come."""
     steps = finished_steps(folder / "checkpoints")
     meta = StoredCheckpoint.open(folder / "checkpoints" / str(steps[-1])).meta if steps else {}
-    weights = folder / "model" / WEIGHTS
+    finished = has_weights(folder / "model")
     return {
         "step": steps[-1] if steps else 0,
         "of": settings.get(f"{folder.name}.steps"),
         "stage": meta.get("stage"),
-        "finished": weights.is_file(),
-        "sha256": file_sha256(weights) if weights.is_file() else None,
+        "finished": finished,
+        "sha256": weights_sha256(folder / "model") if finished else None,
     }

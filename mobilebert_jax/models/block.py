@@ -15,6 +15,7 @@ class FeedForward(nn.Module):
 
     cfg: ModelConfig
     dropout: float = 0.0
+    epsilon: float | None = None
 
     @nn.compact
     def __call__(self, y: Array, deterministic: bool = True) -> Array:
@@ -22,7 +23,7 @@ class FeedForward(nn.Module):
         cfg = self.cfg
         grown = ACTIVATIONS[cfg.hidden_act](Dense(cfg, cfg.intermediate_size, ("inner", "mlp"), name="intermediate")(y))
         grown = nn.with_logical_constraint(grown, ("batch", "length", "mlp"))
-        shrink = DenseNorm(cfg, cfg.inner_size, ("mlp", "inner"), self.dropout, name="output")
+        shrink = DenseNorm(cfg, cfg.inner_size, ("mlp", "inner"), self.dropout, self.epsilon, name="output")
         return shrink(grown, residual=y, deterministic=deterministic)
 
 
@@ -50,7 +51,7 @@ class Block(nn.Module):
         self.attention = SelfAttention(cfg, (query, query, value))
         self.attention_output = DenseNorm(cfg, cfg.inner_size, ("heads", inner), plain_dropout)
         last = cfg.num_feedforward_networks - 1
-        self.ffn = [FeedForward(cfg, plain_dropout if j == last else 0.0) for j in range(last + 1)]
+        self.ffn = [FeedForward(cfg) for _ in range(last)] + [FeedForward(cfg, plain_dropout, cfg.outer_norm_eps)]
 
     def _attention_inputs(self, x: Array) -> tuple[Array, Array, Array]:
         """The residual inside the block, what queries and keys are made from, what values are made from."""

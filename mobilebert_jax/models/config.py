@@ -23,6 +23,8 @@ class ModelConfig:
     `use_bottleneck` is false). `gelu` is the tanh approximation, `gelu_erf` the exact form. `dtype` is what
     matrix products compute in; parameters, residual stream, norms, softmax and logits are always float32. `remat` and
     `scan_unroll` (blocks the scan's body holds: more compile faster code for small models) change no number.
+    `torch_norm_eps`: the LayerNorms of the embeddings and of a block's last FFN use 1e-5 instead of `layer_norm_eps`,
+    as transformers builds them (`modeling_mobilebert.py` passes it to all norms but these two).
 
     Raises:
         UserError: a value out of range, or a combination that is no MobileBERT; the message names both.
@@ -49,6 +51,7 @@ class ModelConfig:
     layer_norm_eps: float = 1e-12
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
+    torch_norm_eps: bool = False
     zero_pad_embeddings: bool = False
     dtype: str = "float32"
     remat: str = "none"
@@ -101,6 +104,11 @@ class ModelConfig:
     def head_size(self) -> int:
         """Width of one attention head."""
         return self.inner_size // self.num_attention_heads
+
+    @property
+    def outer_norm_eps(self) -> float:
+        """Epsilon of the embeddings' LayerNorm and of a block's last FFN's."""
+        return 1e-5 if self.torch_norm_eps else self.layer_norm_eps
 
     @property
     def shared_query_key(self) -> bool:

@@ -45,7 +45,7 @@ class Embeddings(nn.Module):
         self.position_embeddings = Table(cfg, cfg.max_position_embeddings, cfg.hidden_size, ("position", "embed"))
         if cfg.trigram_input or cfg.embedding_size != cfg.hidden_size:
             self.embedding_transformation = Dense(cfg, cfg.hidden_size, ("trigram", "embed"))
-        self.norm = Norm(cfg)
+        self.norm = Norm(cfg, epsilon=cfg.outer_norm_eps)
         self.dropout = nn.Dropout(cfg.hidden_dropout_prob)
 
     def __call__(

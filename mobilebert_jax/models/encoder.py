@@ -68,10 +68,12 @@ class Pooler(nn.Module):
 class MobileBert(nn.Module):
     """The encoder of any variant, teacher and plain BERT included.
 
-    Parameters: embeddings/..., layers/... stacked [L, ...], pooler/dense/... (with `classifier_activation`).
+    Parameters: embeddings/..., layers/... stacked [L, ...], pooler/dense/... (with `classifier_activation`). With
+    `pooling` off there is no pooler, and `pooler_output` is None.
     """
 
     cfg: ModelConfig
+    pooling: bool = True
 
     def setup(self):
         """Embeddings and pooler; the stack names itself when called, its flags being static."""
@@ -117,7 +119,7 @@ class MobileBert(nn.Module):
         last, emitted = blocks(embedded, attention_mask)
         return EncoderOutput(
             last_hidden_state=last,
-            pooler_output=self.pooler(last),
+            pooler_output=self.pooler(last) if self.pooling else None,
             hidden_states=jnp.concatenate([embedded[None], emitted.hidden]) if output_hidden_states else None,
             attention_scores=emitted.attention_scores,
             attention_probs=emitted.attention_probs,

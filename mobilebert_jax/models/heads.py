@@ -1,5 +1,7 @@
 """Heads on the encoder: masked LM, next sentence, answer span, classes; and the models that carry them."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -7,7 +9,15 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.encoder import MobileBert
 from mobilebert_jax.models.layers import ACTIVATIONS, Dense, Norm, weight_init, zeros_init
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.types import Array, ClassificationOutput, EncoderOutput, PretrainingOutput, SpanOutput
+from mobilebert_jax.utils.types import (
+    Array,
+    ClassificationOutput,
+    EncoderOutput,
+    MaskedLMOutput,
+    NextSentenceOutput,
+    PretrainingOutput,
+    SpanOutput,
+)
 
 
 class MaskedLM(nn.Module):
@@ -90,24 +100,67 @@ class MobileBertForPreTraining(nn.Module):
         return self.heads(EncoderOutput(last_hidden_state, pooled), masked_positions)
 
 
+class MobileBertForMaskedLM(nn.Module):
+    """Encoder without pooler, and masked-LM head."""
+
+    cfg: ModelConfig
+
+    def setup(self):
+        """Names the two parts."""
+        self.encoder = MobileBert(self.cfg, pooling=False)
+        self.masked_lm = MaskedLM(self.cfg)
+
+    def __call__(
+        self,
+        input_ids: Array,
+        attention_mask: Array | None = None,
+        token_type_ids: Array | None = None,
+        masked_positions: Array | None = None,
+        **flags: bool,
+    ) -> MaskedLMOutput:
+        """Ids [B, S] and masked_positions [B, P] -> MaskedLMOutput; without positions, logits at every token."""
+        out = self.encoder(input_ids, attention_mask, token_type_ids, **flags)
+        hidden = out.last_hidden_state
+        hidden = hidden if masked_positions is None else gather_positions(hidden, masked_positions)
+        table = nn.unbox(self.encoder.variables["params"]["embeddings"]["word_embeddings"]["embedding"])
+        return MaskedLMOutput(out, self.masked_lm(hidden, table))
+
+
+class MobileBertForNextSentencePrediction(nn.Module):
+    """Encoder and next-sentence head."""
+
+    cfg: ModelConfig
+
+    @nn.compact
+    def __call__(self, input_ids, attention_mask=None, token_type_ids=None, **flags: bool) -> NextSentenceOutput:
+        """Ids [B, S] -> NextSentenceOutput."""
+        out = MobileBert(self.cfg, name="encoder")(input_ids, attention_mask, token_type_ids, **flags)
+        return NextSentenceOutput(out, Linear(self.cfg, 2, name="next_sentence")(out.pooler_output))
+
+
 class MobileBertForQuestionAnswering(nn.Module):
-    """Encoder and span head: one start and one end logit a token."""
+    """Encoder without pooler, and span head: one start and one end logit a token."""
 
     cfg: ModelConfig
 
     @nn.compact
     def __call__(self, input_ids, attention_mask=None, token_type_ids=None, **flags: bool) -> SpanOutput:
         """Ids [B, S] -> SpanOutput."""
-        out = MobileBert(self.cfg, name="encoder")(input_ids, attention_mask, token_type_ids, **flags)
+        encoder = MobileBert(self.cfg, pooling=False, name="encoder")
+        out = encoder(input_ids, attention_mask, token_type_ids, **flags)
         logits = Linear(self.cfg, 2, name="span")(out.last_hidden_state)
         return SpanOutput(out, logits[..., 0], logits[..., 1])
 
 
 class MobileBertForSequenceClassification(nn.Module):
-    """Encoder, dropout of 0.1 on the pooled vector (always, as in the reference), class logits."""
+    """Encoder, dropout of 0.1 on the pooled vector (always, as in the reference), class logits.
+
+    `label_names`, one a class or none at all, only travel with the model.
+    """
 
     cfg: ModelConfig
     num_labels: int = 2
+    label_names: tuple[str, ...] = ()
 
     @nn.compact
     def __call__(
@@ -120,16 +173,40 @@ class MobileBertForSequenceClassification(nn.Module):
         return ClassificationOutput(out, Linear(self.cfg, self.num_labels, name="classifier")(pooled))
 
 
+class MobileBertForTokenClassification(nn.Module):
+    """Encoder without pooler, hidden dropout, class logits of every token; `label_names` as above."""
+
+    cfg: ModelConfig
+    num_labels: int = 2
+    label_names: tuple[str, ...] = ()
+
+    @nn.compact
+    def __call__(
+        self, input_ids, attention_mask=None, token_type_ids=None, *, deterministic: bool = True, **flags: bool
+    ) -> ClassificationOutput:
+        """Ids [B, S] -> ClassificationOutput, logits [B, S, C]."""
+        encoder = MobileBert(self.cfg, pooling=False, name="encoder")
+        out = encoder(input_ids, attention_mask, token_type_ids, deterministic=deterministic, **flags)
+        dropout = nn.Dropout(self.cfg.hidden_dropout_prob, name="dropout")
+        hidden = dropout(out.last_hidden_state, deterministic=deterministic)
+        return ClassificationOutput(out, Linear(self.cfg, self.num_labels, name="classifier")(hidden))
+
+
 MODELS = {
     None: MobileBert,
     "pretraining": MobileBertForPreTraining,
+    "masked_lm": MobileBertForMaskedLM,
+    "next_sentence": MobileBertForNextSentencePrediction,
     "qa": MobileBertForQuestionAnswering,
     "classification": MobileBertForSequenceClassification,
+    "token_classification": MobileBertForTokenClassification,
 }
+WITH_CLASSES = ("classification", "token_classification")
+"""Heads that take `num_labels` and `label_names`."""
 
 
-def build_model(cfg: ModelConfig, head: str | None = None, **options: int) -> nn.Module:
-    """The model with that head; `options` go to its class (`num_labels` for classification).
+def build_model(cfg: ModelConfig, head: str | None = None, **options: Any) -> nn.Module:
+    """The model with that head; `options` go to its class (`num_labels` and `label_names` of the two classifiers).
 
     Raises:
         UserError: no such head.

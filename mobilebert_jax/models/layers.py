@@ -65,6 +65,7 @@ class Norm(nn.Module):
 
     cfg: ModelConfig
     kind: str | None = None
+    epsilon: float | None = None  # None: the config's
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -73,7 +74,7 @@ class Norm(nn.Module):
         bias = self.param("bias", zeros_init("norm"), (x.shape[-1],))
         x = x.astype(jnp.float32)
         if (self.kind or self.cfg.normalization_type) == "layer_norm":
-            x = normalise(x, self.cfg.layer_norm_eps)
+            x = normalise(x, self.cfg.layer_norm_eps if self.epsilon is None else self.epsilon)
         return x * scale + bias
 
 
@@ -90,10 +91,11 @@ class DenseNorm(nn.Module):
     features: int
     axes: tuple[str, str]
     dropout: float = 0.0
+    epsilon: float | None = None
 
     @nn.compact
     def __call__(self, x: Array, residual: Array | None = None, deterministic: bool = True) -> Array:
         """[..., in] (+ residual [..., features]) -> [..., features]."""
         y = Dense(self.cfg, self.features, self.axes, name="dense")(x)
         y = nn.Dropout(self.dropout, name="dropout")(y, deterministic=deterministic)
-        return Norm(self.cfg, name="norm")(y if residual is None else y + residual)
+        return Norm(self.cfg, epsilon=self.epsilon, name="norm")(y if residual is None else y + residual)

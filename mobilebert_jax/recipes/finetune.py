@@ -159,4 +159,5 @@ def finetune_phase(
 
 def with_encoder(params: Params, encoder: Params) -> Params:
     """The task's parameters with a copy of a pretrained encoder."""
-    return {**params, "encoder": jax.tree.map(lambda leaf: leaf.copy(), encoder)}
+    taken = {part: encoder[part] for part in params["encoder"]}  # the span head's has no pooler
+    return {**params, "encoder": jax.tree.map(lambda leaf: leaf.copy(), taken)}

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
+from mobilebert_jax.models.tensor_files import weights_sha256
 from mobilebert_jax.recipes.data import PreparedData, check_examples, prepare
 from mobilebert_jax.recipes.finetune import finetune, question_inputs
 from mobilebert_jax.recipes.lock import locked
@@ -31,7 +32,6 @@ from mobilebert_jax.recipes.workdir import claim, file_input, unchanged_if_refus
 from mobilebert_jax.training.loop import Phase, run_phase
 from mobilebert_jax.training.stopping import Stopper, stop_if_asked
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.files import file_sha256
 from mobilebert_jax.utils.types import Params
 
 
@@ -141,7 +141,7 @@ class _Recipe:
                 check_length(self.config, phase, cfg, str(path))
         if self.config.transfer.strategy != "none":
             transfer_pair(self.config, cfg, self.student_config)
-        source = {"path": str(path), "fingerprint": file_sha256(path / "model.safetensors")}
+        source = {"path": str(path), "fingerprint": weights_sha256(path)}
         return Teacher(at_run_time(self.config, "teacher", cfg), params, source)
 
     def _model(self, phase: str) -> Path:

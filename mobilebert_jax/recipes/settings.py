@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mobilebert_jax.models.config import ModelConfig
-from mobilebert_jax.models.names import RUN_TIME_FIELDS
+from mobilebert_jax.models.folder_config import RUN_TIME_FIELDS
 from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.text.examples import check_sizes
 from mobilebert_jax.training.loop import Cadence

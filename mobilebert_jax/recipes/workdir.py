@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mobilebert_jax.models.tensor_files import weights_sha256
 from mobilebert_jax.recipes.environment import changes, environment
 from mobilebert_jax.recipes.lock import make_workdir
 from mobilebert_jax.utils.errors import UserError
@@ -94,7 +95,11 @@ def unchanged_if_refused(workdir: Path) -> Iterator[None]:
 def file_input(name: str, path: str | Path) -> str:
     """SHA-256 of a file, or of a model folder's weights, for `claim`; UserError that names the setting if missing."""
     path = Path(path)
-    path = path / "model.safetensors" if path.is_dir() else path
+    if path.is_dir():
+        try:
+            return weights_sha256(path)
+        except UserError as error:
+            raise UserError(f"{name}={error}") from None
     if not path.is_file():
         raise UserError(f"{name}={path}: no such file")
     return file_sha256(path)

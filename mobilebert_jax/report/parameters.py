@@ -1,12 +1,10 @@
 """Parameter counts by part, from the headers of model folders: no tensor is read."""
 
-import math
 import re
 from collections import Counter
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
+from mobilebert_jax.models.tensor_files import tensor_headers, weight_files
 from mobilebert_jax.report.markup import MISSING, Markup, note, table
 from mobilebert_jax.report.run_folder import RunFolder
 from mobilebert_jax.utils.errors import UserError
@@ -28,15 +26,10 @@ PART_OF = (
 
 def count_parameters(folder: Path) -> Counter[str]:
     """Parameters of a model folder by part; UserError when its weights cannot be read."""
-    path = folder / "model.safetensors"
     counts: Counter[str] = Counter()
-    try:
-        with safe_open(path, "np") as weights:
-            for name in weights.keys():  # noqa: SIM118  (not a dict)
-                part = next((part for pattern, part in PART_OF if re.search(pattern, name)), "other")
-                counts[part] += math.prod(weights.get_slice(name).get_shape())
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+    for name, header in tensor_headers(folder).items():
+        part = next((part for pattern, part in PART_OF if re.search(pattern, name)), "other")
+        counts[part] += header.count
     return counts
 
 
@@ -60,7 +53,7 @@ def parameter_table(run: RunFolder) -> Markup:
         counts = [sum(c[p] for p in ENCODER_PARTS) if part == "encoder" else c[part] for c in columns.values()]
         if any(counts):
             rows.append([part, *(f"{count:,}" if count else MISSING for count in counts)])
-    sizes = [(folders[name] / "model.safetensors").stat().st_size / 1e6 for name in columns]
+    sizes = [sum(file.stat().st_size for file in weight_files(folders[name])) / 1e6 for name in columns]
     rows.append(["file, MB", *(f"{size:,.1f}" for size in sizes)])
     marked = [index for index, row in enumerate(rows) if row[0] == "encoder"]
     return table(["", *columns], rows, marked)

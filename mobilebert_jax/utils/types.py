@@ -42,7 +42,7 @@ class EncoderOutput:
     """Encoder outputs; what was not asked for is None."""
 
     last_hidden_state: Array  # [B, S, H]
-    pooler_output: Array  # [B, H]
+    pooler_output: Array | None  # [B, H]
     hidden_states: Array | None = None  # [L + 1, B, S, H], the embeddings' output first
     attention_scores: Array | None = None  # [L, B, N, S, S]
     attention_probs: Array | None = None  # [L, B, N, S, S]
@@ -54,6 +54,22 @@ class PretrainingOutput:
 
     encoder: EncoderOutput
     prediction_logits: Array  # [B, P, V] (or [B, S, V] when no positions were given)
+    seq_relationship_logits: Array  # [B, 2]
+
+
+@flax.struct.dataclass
+class MaskedLMOutput:
+    """Encoder outputs with the masked-LM logits, float32."""
+
+    encoder: EncoderOutput
+    prediction_logits: Array  # [B, P, V] (or [B, S, V] when no positions were given)
+
+
+@flax.struct.dataclass
+class NextSentenceOutput:
+    """Encoder outputs with the next-sentence logits, float32."""
+
+    encoder: EncoderOutput
     seq_relationship_logits: Array  # [B, 2]
 
 
@@ -71,4 +87,4 @@ class ClassificationOutput:
     """Encoder outputs with class logits, float32."""
 
     encoder: EncoderOutput
-    logits: Array  # [B, C]
+    logits: Array  # [B, C]; of tokens [B, S, C]

@@ -68,8 +68,8 @@ def test_a_head_of_the_wrong_shape_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "bert"}, "model_type is 'bert', only 'mobilebert' can be loaded"),
-        ({"model_type": None}, "model_type is None, only 'mobilebert' can be loaded"),
+        ({"model_type": "albert"}, "model_type is 'albert', only 'mobilebert' and 'bert' can be loaded"),
+        ({"model_type": None}, "model_type is None, only 'mobilebert' and 'bert' can be loaded"),
         ({"hidden_size": "32"}, "hidden_size='32', but int is needed"),
         ({"num_hidden_layers": True}, "num_hidden_layers=True, but int is needed"),
         ({"trigram_input": "false"}, "trigram_input='false', but bool is needed"),

@@ -15,7 +15,7 @@ from mobilebert_jax.utils.trees import named_leaves
 from tests.models.model_cases import TINY, VARIANTS
 from tests.models.model_folders import CFG, assert_same, edit_config, edit_tensors, saved
 
-HEADS = [None, "pretraining", "qa", "classification"]
+HEADS = [None, "pretraining", "masked_lm", "next_sentence", "qa", "classification", "token_classification"]
 BLOCK = """attention.output.LayerNorm attention.output.dense
 attention.self.key attention.self.query attention.self.value bottleneck.attention.LayerNorm bottleneck.attention.dense
 bottleneck.input.LayerNorm bottleneck.input.dense
@@ -92,6 +92,9 @@ def test_the_stored_names_and_layouts_are_transformers(tmp_path):
     [
         (None, "MobileBertModel", {"embeddings", "encoder"}),
         ("pretraining", "MobileBertForPreTraining", {"mobilebert", "cls"}),
+        ("masked_lm", "MobileBertForMaskedLM", {"mobilebert", "cls"}),
+        ("next_sentence", "MobileBertForNextSentencePrediction", {"mobilebert", "cls"}),
+        ("token_classification", "MobileBertForTokenClassification", {"mobilebert", "classifier"}),
         ("qa", "MobileBertForQuestionAnswering", {"mobilebert", "qa_outputs"}),
         ("classification", "MobileBertForSequenceClassification", {"mobilebert", "classifier"}),
     ],
@@ -178,12 +181,24 @@ def test_another_heads_folder_gives_its_encoder_and_a_named_fresh_head(tmp_path,
 
 
 def test_a_pooler_that_the_folder_lacks_is_initialised(tmp_path):
-    """transformers' question answering and masked-LM models have none."""
     saved(tmp_path / "m", CFG.replace(classifier_activation=True), "qa")
-    pooler = ("mobilebert.pooler.dense.weight", "mobilebert.pooler.dense.bias")
-    edit_tensors(tmp_path / "m", lambda tensors: [tensors.pop(name) for name in pooler])
-    with pytest.warns(UserWarning, match="lacks encoder/pooler/dense/bias, encoder/pooler/dense/kernel: initialised"):
-        from_pretrained(tmp_path / "m", "qa")
+    with pytest.warns(UserWarning, match="lacks pooler/dense/bias, pooler/dense/kernel: initialised"):
+        from_pretrained(tmp_path / "m")
+
+
+@pytest.mark.parametrize("head", ["qa", "masked_lm", "token_classification"])
+def test_heads_on_every_token_have_no_pooler_as_in_transformers(tmp_path, head):
+    cfg = CFG.replace(classifier_activation=True)
+    _, params = saved(tmp_path / "m", cfg, head)
+    assert "pooler" not in params["encoder"]
+    assert_same(from_pretrained(tmp_path / "m", head)[1], params)
+    tensors = safetensors.numpy.load_file(tmp_path / "m" / "model.safetensors")
+    assert not [name for name in tensors if "pooler" in name]
+
+    _, whole = saved(tmp_path / "whole", cfg, None)
+    with pytest.warns(UserWarning, match="lacks "):
+        _, loaded = from_pretrained(tmp_path / "whole", head)
+    assert_same(loaded["encoder"], {part: whole[part] for part in ("embeddings", "layers")})
 
 
 def test_the_number_of_classes_is_the_folders(tmp_path):

@@ -113,7 +113,9 @@ def encode(cfg, params, input_ids, attention_mask, token_type_ids):
         hidden.append(x)
         scores.append(layer_scores)
         probs.append(layer_probs)
-    pooled = np.tanh(dense(params, "pooler/dense", x[:, 0])) if cfg.classifier_activation else x[:, 0]
+    pooled = x[:, 0]
+    if "pooler/dense/kernel" in params:
+        pooled = np.tanh(dense(params, "pooler/dense", pooled))
     return {
         "last_hidden_state": x,
         "hidden_states": np.stack(hidden),
