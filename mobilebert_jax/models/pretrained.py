@@ -42,7 +42,7 @@ def save_pretrained(path: str | Path, model: nn.Module, params: Params, tokenize
     check_replaceable(path)
     with atomic_folder(path) as folder:
         write_json(folder / CONFIG, folder_config(model))
-        safetensors.numpy.save_file(_to_tensors(model, params), folder / WEIGHTS, metadata={"format": "pt"})
+        safetensors.numpy.save_file(state_dict(model, params), folder / WEIGHTS, metadata={"format": "pt"})
         if tokenizer is not None:
             tokenizer.save(folder)
 
@@ -148,8 +148,8 @@ def _fresh(model: nn.Module, names: list[str]) -> Params:
     return jax.jit(make)()
 
 
-def _to_tensors(model: nn.Module, params: Params) -> dict[str, np.ndarray]:
-    """The model's state dict, float32."""
+def state_dict(model: nn.Module, params: Params) -> dict[str, np.ndarray]:
+    """The model's parameters as transformers names and lays them out, float32; so too for gradients of their shapes."""
     family, tensors = family_of(model.cfg), {}
     for name, leaf in named_leaves(params).items():
         tensors |= stored_as(name, leaf.shape, model.cfg, family).split(np.asarray(leaf, np.float32))

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -16,6 +17,11 @@ from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import atomic_path, read_json, write_json, write_text
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+"""What the special tokens are for, in their order; a folder's settings may give a role to another token."""
+
+SETTINGS = ("special_tokens_map.json", "tokenizer_config.json")
+"""Files beside a vocabulary that say which tokens are special and how text is prepared; the later one wins."""
 CONTINUATION_PREFIX = "##"
 
 # JSON may smuggle halves of surrogate pairs into a str; the Rust side takes valid Unicode only.
@@ -29,8 +35,14 @@ class Tokenizer:
     special tokens written in a text ("[MASK]") are recognised. `vocab_size` counts added tokens too.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, source: str = "tokenizer"):
-        """Wraps `backend`; UserError, which names `source`, when it is no WordPiece with BERT's special tokens."""
+    def __init__(
+        self, backend: tokenizers.Tokenizer, source: str = "tokenizer", special_tokens: Sequence[str] = SPECIAL_TOKENS
+    ):
+        """Wraps `backend`; `special_tokens` play padding, unknown, first, separator and mask, in this order.
+
+        Raises:
+            UserError: no WordPiece, or without these tokens; the message names `source`.
+        """
         backend.post_processor = None
         backend.no_truncation()
         backend.no_padding()
@@ -40,10 +52,11 @@ class Tokenizer:
         if settings["model"].get("type") != "WordPiece":
             raise UserError(f"{source}: its model is {settings['model'].get('type')}; a WordPiece tokenizer is needed")
         self.lowercase: bool = bool((settings["normalizer"] or {}).get("lowercase", False))
-        missing = [token for token in SPECIAL_TOKENS if backend.token_to_id(token) is None]
+        missing = [token for token in special_tokens if backend.token_to_id(token) is None]
         if missing:
             raise UserError(f"{source}: no {' '.join(missing)} in the vocabulary; BERT's special tokens are needed")
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(backend.token_to_id, SPECIAL_TOKENS)
+        self.special_tokens = tuple(special_tokens)
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(backend.token_to_id, special_tokens)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int, lowercase: bool = True) -> "Tokenizer":
@@ -53,14 +66,15 @@ class Tokenizer:
         hold no words or `vocab_size` leaves no room for pieces.
         """
         vocabulary = train_vocabulary(texts, vocab_size, _normalizer(lowercase), SPECIAL_TOKENS)
-        return cls(_wordpiece(vocabulary, lowercase))
+        return cls(_wordpiece(vocabulary, _normalizer(lowercase)))
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
         """Reads a vocab.txt, a tokenizer.json, or a folder with either (tokenizer.json wins).
 
-        A vocab.txt is taken as uncased unless a tokenizer_config.json beside it says `do_lower_case: false`. Raises
-        UserError for anything that is no BERT WordPiece vocabulary.
+        What tokenizer_config.json and special_tokens_map.json beside it say is followed: which tokens are special, and
+        for a BERT normaliser `do_lower_case`, `strip_accents` and `tokenize_chinese_chars`. Without them a vocab.txt
+        is taken as uncased. Raises UserError for anything that is no BERT WordPiece vocabulary.
         """
         path = Path(path)
         if path.is_dir():
@@ -70,8 +84,10 @@ class Tokenizer:
             path = candidates[0]
         if not path.is_file():
             raise UserError(f"{path}: no such tokenizer file; a vocab.txt, a tokenizer.json or their folder is needed")
-        backend = _read_json_backend(path) if path.suffix == ".json" else _read_vocabulary_backend(path)
-        return cls(backend, source=str(path))
+        settings = _read_settings(path.parent)
+        special = [settings.get(role, token) for role, token in zip(ROLES, SPECIAL_TOKENS, strict=True)]
+        read = _read_json_backend if path.suffix == ".json" else _read_vocabulary_backend
+        return cls(read(path, settings, special), str(path), special)
 
     def save(self, folder: str | Path) -> None:
         """Writes tokenizer.json, vocab.txt, tokenizer_config.json and special_tokens_map.json.
@@ -80,19 +96,23 @@ class Tokenizer:
         as [CLS] A [SEP] B [SEP].
         """
         folder = Path(folder)
+        _, _, cls, sep, _ = self.special_tokens
         complete = tokenizers.Tokenizer.from_str(self.backend.to_str())
         complete.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]",
-            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-            special_tokens=[("[CLS]", self.cls_id), ("[SEP]", self.sep_id)],
+            single=[cls, "$A", sep],
+            pair=[cls, "$A", sep, "$B:1", f"{sep}:1"],
+            special_tokens=[(cls, self.cls_id), (sep, self.sep_id)],
         )
         with atomic_path(folder / "tokenizer.json") as temporary:
             complete.save(str(temporary))
         write_text(folder / "vocab.txt", "".join(f"{piece}\n" for piece in self._pieces))
-        names = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
+        names = dict(zip(ROLES, self.special_tokens, strict=True))
         write_json(folder / "special_tokens_map.json", names)
         # BertTokenizer is the class that every transformers version has, slow or fast, for MobileBERT too.
+        normalizer = json.loads(self.backend.to_str())["normalizer"] or {}
         config = {"tokenizer_class": "BertTokenizer", "do_lower_case": self.lowercase, **names}
+        config |= {"strip_accents": normalizer.get("strip_accents")}
+        config |= {"tokenize_chinese_chars": normalizer.get("handle_chinese_chars", True)}
         write_json(folder / "tokenizer_config.json", config)
 
     def encode_batch(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
@@ -125,23 +145,52 @@ class Tokenizer:
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def _normalizer(lowercase: bool) -> normalizers.Normalizer:
+def _normalizer(lowercase: bool, settings: Mapping[str, Any] | None = None) -> normalizers.Normalizer:
+    settings = settings or {}
     # strip_accents=None follows lower-casing, as BERT's own tokenizer does.
     return normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=lowercase
+        clean_text=True,
+        handle_chinese_chars=bool(settings.get("tokenize_chinese_chars", True)),
+        strip_accents=settings.get("strip_accents"),
+        lowercase=lowercase,
     )
 
 
-def _wordpiece(vocabulary: dict[str, int], lowercase: bool) -> tokenizers.Tokenizer:
-    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
-    backend.normalizer = _normalizer(lowercase)
+def _wordpiece(
+    vocabulary: dict[str, int], normalizer: normalizers.Normalizer, special: Sequence[str] = SPECIAL_TOKENS
+) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=special[1], max_input_chars_per_word=100))
+    backend.normalizer = normalizer
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece(prefix=CONTINUATION_PREFIX)
-    backend.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS if token in vocabulary])
+    backend.add_special_tokens([AddedToken(token, special=True) for token in special if token in vocabulary])
     return backend
 
 
-def _read_json_backend(path: Path) -> tokenizers.Tokenizer:
+def _read_settings(folder: Path) -> dict[str, Any]:
+    """What the files beside a vocabulary say; roles as plain tokens. {} without files."""
+    settings: dict[str, Any] = {}
+    for name in SETTINGS:
+        try:
+            found = read_json(folder / name) if (folder / name).is_file() else {}
+        except ValueError as error:
+            raise UserError(f"{folder / name}: not JSON ({error})") from error
+        if not isinstance(found, dict):
+            raise UserError(f"{folder / name}: a JSON object is needed")
+        settings |= found
+    for role in ROLES:
+        token = settings.get(role)
+        token = token.get("content") if isinstance(token, dict) else token
+        if token is None:
+            settings.pop(role, None)
+        elif not isinstance(token, str):
+            raise UserError(f"{folder / SETTINGS[1]}: {role}={token!r}; a token is needed")
+        else:
+            settings[role] = token
+    return settings
+
+
+def _read_json_backend(path: Path, settings: Mapping[str, Any], special: Sequence[str]) -> tokenizers.Tokenizer:
     try:
         backend = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception
@@ -151,19 +200,23 @@ def _read_json_backend(path: Path) -> tokenizers.Tokenizer:
     ]
     if gaps:
         raise UserError(f"{path}: id {gaps[0]} has no token; ids must run from 0 without gaps")
+    stored = json.loads(backend.to_str())["normalizer"] or {}
+    # transformers lets tokenizer_config.json win over the normaliser of a tokenizer.json.
+    if stored.get("type") == "BertNormalizer" and "do_lower_case" in settings:
+        theirs = {"tokenize_chinese_chars": stored["handle_chinese_chars"], "strip_accents": stored["strip_accents"]}
+        backend.normalizer = _normalizer(bool(settings["do_lower_case"]), theirs | dict(settings))
+    backend.add_special_tokens([AddedToken(token, special=True) for token in special if backend.token_to_id(token)])
     return backend
 
 
-def _read_vocabulary_backend(path: Path) -> tokenizers.Tokenizer:
+def _read_vocabulary_backend(path: Path, settings: Mapping[str, Any], special: Sequence[str]) -> tokenizers.Tokenizer:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
-        config_path = path.with_name("tokenizer_config.json")
-        lowercase = read_json(config_path).get("do_lower_case", True) if config_path.is_file() else True
     except ValueError as error:
-        raise UserError(f"{path}: the vocabulary or its tokenizer_config.json cannot be read ({error})") from error
+        raise UserError(f"{path}: the vocabulary cannot be read ({error})") from error
     pieces = [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
     if len(vocabulary) < len(pieces):
         twice = next(piece for index, piece in enumerate(pieces) if vocabulary[piece] != index)
         raise UserError(f"{path}: {twice!r} stands there twice; a vocab.txt has one piece a line, each once")
-    return _wordpiece(vocabulary, bool(lowercase))
+    return _wordpiece(vocabulary, _normalizer(bool(settings.get("do_lower_case", True)), settings), special)

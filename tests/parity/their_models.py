@@ -1,0 +1,89 @@
+"""transformers' models with seeded weights tame enough to be informative, and what both sides give for one batch."""
+
+import numpy as np
+import torch
+import transformers
+
+from mobilebert_jax.models.config import preset
+from mobilebert_jax.models.folder_config import folder_config
+from mobilebert_jax.models.heads import build_model
+
+CLASSES = {
+    "pretraining": "ForPreTraining",
+    "masked_lm": "ForMaskedLM",
+    "next_sentence": "ForNextSentencePrediction",
+    "qa": "ForQuestionAnswering",
+    "classification": "ForSequenceClassification",
+    "token_classification": "ForTokenClassification",
+    None: "Model",
+}
+
+
+def their_model(name, head, labels=3, seed=0, **changes):
+    """transformers' model of a preset, in eval mode, with weights of `draw`; attention computed by plain products."""
+    cfg = preset(name, **changes)
+    values = folder_config(build_model(cfg, head))
+    family = {"mobilebert": "MobileBert", "bert": "Bert"}[values["model_type"]]
+    kept = {key: value for key, value in values.items() if key in transformers_fields(family)}
+    config = getattr(transformers, f"{family}Config")(**kept, num_labels=labels if "classification" in str(head) else 2)
+    config._attn_implementation = "eager"
+    model = getattr(transformers, f"{family}{CLASSES[head]}")(config).eval()
+    draw(model, seed)
+    return model
+
+
+def transformers_fields(family):
+    """The fields of `config.json` that transformers' own config has."""
+    return set(getattr(transformers, f"{family}Config")().to_dict()) - {"architectures", "id2label", "label2id"}
+
+
+def draw(model, seed):
+    """Weights in the order of their names from one numpy stream: kernels that keep a unit scale, norms around one."""
+    stream = np.random.RandomState(seed)
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            parameter.copy_(torch.from_numpy(tame(stream, name, tuple(parameter.shape))))
+
+
+def tame(stream, name, shape):
+    """One tensor of a state dict: random in every entry, of a size that keeps activations near one."""
+    noise = stream.standard_normal(shape)
+    if "LayerNorm" in name:
+        # A NoNorm divides by nothing: below one it keeps 24 blocks from growing.
+        return (0.6 * name.endswith("weight") + 0.1 * noise).astype(np.float32)
+    if name.endswith("bias"):
+        return (0.1 * noise).astype(np.float32)
+    if "embeddings" in name:
+        return (0.5 * noise).astype(np.float32)
+    sharp = 2.0 if ".query." in name or ".key." in name else 0.7
+    return (sharp / np.sqrt(shape[-1]) * noise).astype(np.float32)
+
+
+def batch(vocab_size, length, padded, seed=1, rows=2):
+    """input_ids, attention_mask, token_type_ids [rows, length] int32; `padded`: rows of different lengths."""
+    stream = np.random.RandomState(seed)
+    lengths = np.array([length - row * (length // 3) if padded else length for row in range(rows)])
+    mask = (np.arange(length) < lengths[:, None]).astype(np.int32)
+    ids = (stream.randint(1, vocab_size, (rows, length)) * mask).astype(np.int32)
+    return ids, mask, (stream.randint(0, 2, (rows, length)) * mask).astype(np.int32)
+
+
+def their_outputs(model, inputs):
+    """Every tensor of a forward pass by our names, numpy."""
+    ids, mask, types = (torch.from_numpy(array.astype(np.int64)) for array in inputs)
+    with torch.no_grad():
+        out = model(
+            input_ids=ids, attention_mask=mask, token_type_ids=types, output_hidden_states=True, output_attentions=True
+        )
+    found = {
+        "hidden_states": np.stack([state.numpy() for state in out.hidden_states]),
+        "attention_probs": np.stack([probs.numpy() for probs in out.attentions]),
+    }
+    names = "prediction_logits seq_relationship_logits start_logits end_logits logits pooler_output last_hidden_state"
+    for name in names.split():
+        if getattr(out, name, None) is not None:
+            found[name] = getattr(out, name).numpy()
+    kind = type(model).__name__
+    if "logits" in found and ("MaskedLM" in kind or "NextSentence" in kind):
+        found["prediction_logits" if "MaskedLM" in kind else "seq_relationship_logits"] = found.pop("logits")
+    return found
