@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mobilebert_jax.models.pretrained import from_pretrained, state_dict
+from mobilebert_jax.models.pretrained import from_pretrained
+from mobilebert_jax.models.state_dict import to_state_dict
 from mobilebert_jax.objectives.pretraining import masked_lm_sum, next_sentence_sum
 from tests.parity.their_models import batch, their_model, their_outputs
 
@@ -49,7 +50,9 @@ def assert_forward_agrees(theirs, model, params, padded):
     errors = {name: error_of(found[name], tensor) for name, tensor in expected.items()}
     for kind in ("hidden_states", "attention_probs"):
         errors |= {f"{kind} {i}": error_of(*two) for i, two in enumerate(zip(found[kind], expected[kind], strict=True))}
-    print(f"{type(theirs).__name__} padded={padded}: largest {max(errors.values()):.1e} ({max(errors, key=errors.get)})")
+    print(
+        f"{type(theirs).__name__} padded={padded}: largest {max(errors.values()):.1e} ({max(errors, key=errors.get)})"
+    )
     spread = expected["attention_probs"].max(-1).mean() * LENGTH, np.abs(expected["hidden_states"]).max()
     print(f"  sharpest attention over uniform {spread[0]:.1f}, largest hidden value {spread[1]:.1f}")
     assert max(errors.values()) < FORWARD, errors
@@ -73,7 +76,7 @@ def test_every_gradient_of_the_pretraining_loss(pair):
         return masked_lm + next_sentence_sum(out.seq_relationship_logits, sentence) / 2
 
     value, gradient = jax.jit(jax.value_and_grad(loss))(params)
-    gradient = state_dict(model, gradient)
+    gradient = to_state_dict(model, gradient)
 
     everywhere = np.full(inputs[0].shape, -100)
     np.put_along_axis(everywhere, positions, labels, axis=1)
@@ -118,4 +121,3 @@ def test_every_head(tmp_path, name, head, padded):
     model, params = from_pretrained(tmp_path, head)
     assert_forward_agrees(theirs, model, params, padded)
     assert getattr(model, "num_labels", 3) == 3
-
