@@ -10,6 +10,7 @@ from mobilebert_jax.cli.config_values import format_config
 from mobilebert_jax.cli.flags import default_workdir, load_config, load_with_source
 from mobilebert_jax.cli.inspection_tables import print_contents, print_differences
 from mobilebert_jax.cli.tables import print_answers, print_json, print_results, print_scores
+from mobilebert_jax.cli.weights import export_weights, import_weights  # noqa: F401 (commands too)
 from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
 from mobilebert_jax.recipes.finetune import finetune_folder
 from mobilebert_jax.recipes.run import prepare_run, run_recipe

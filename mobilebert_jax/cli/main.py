@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from mobilebert_jax.cli.weights import add_export_options, add_import_options
 from mobilebert_jax.training.stopping import Stopper, given_up
 from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.faults import machine_fault
@@ -15,6 +16,9 @@ from mobilebert_jax.utils.faults import machine_fault
 DONE, BAD_INPUT, STOPPED, INTERRUPTED = 0, 2, 42, 130
 
 WITH_CONFIG = ("run", "prepare", "pretrain", "distill", "finetune", "bench")
+
+FUNCTIONS = {"import": "import_weights", "export": "export_weights"}
+"""Commands whose function in `commands` has another name."""
 
 
 def entry_point() -> None:
@@ -41,7 +45,7 @@ def main(words: Sequence[str]) -> int:
             from mobilebert_jax.cli import commands
 
             name = "print_config" if getattr(options, "print_config", False) else options.command
-            getattr(commands, name)(options)
+            getattr(commands, FUNCTIONS.get(name, name))(options)
             sys.stdout.flush()
     except SystemExit as request:  # argparse has printed its help
         return int(request.code or DONE)
@@ -138,6 +142,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     report = commands.add_parser("report", help="WORKDIR/report.html: what happened in a run, at any moment")
     report.add_argument("workdir", metavar="WORKDIR", help="the run's folder")
+    add_import_options(commands.add_parser("import", help="weights of transformers or TensorFlow 1 -> a model folder"))
+    add_export_options(commands.add_parser("export", help="a model folder -> one for transformers"))
     _bench_options(commands.add_parser("bench", help="measurements, side by side"))
     return parser
 

@@ -1,0 +1,76 @@
+"""`mobilebert import` and `mobilebert export`: other people's weights in, ours out."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mobilebert_jax.utils.errors import UserError
+
+HEADS = ("none", "pretraining", "masked_lm", "next_sentence", "qa", "classification", "token_classification")
+
+
+def add_import_options(command: argparse.ArgumentParser) -> None:
+    """The options of `import`."""
+    command.add_argument("source", metavar="SOURCE", help="a model folder, or a TensorFlow 1 checkpoint's prefix")
+    command.add_argument("--output", required=True, metavar="DIR", help="where the model folder goes")
+    _head_option(command)
+    command.add_argument("--vocab_size", type=int, default=0, help="resize the vocabulary's tables (default: as it is)")
+    command.add_argument("--model_config", default="", metavar="FILE", help="a TensorFlow 1 checkpoint's JSON config")
+    command.add_argument("--teacher", action="store_true", help="the teacher/ half of a TensorFlow 1 checkpoint")
+    command.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
+
+
+def add_export_options(command: argparse.ArgumentParser) -> None:
+    """The options of `export`."""
+    command.add_argument("--model", required=True, metavar="DIR", help="a model folder")
+    command.add_argument("--format", default="hf", choices=["hf"], help="default: %(default)s")
+    command.add_argument("--output", required=True, metavar="DIR", help="where the result goes")
+    _head_option(command)
+    command.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
+
+
+def import_weights(options: argparse.Namespace) -> None:
+    """A folder of transformers, or a TensorFlow 1 checkpoint, as a model folder."""
+    from mobilebert_jax.export.hugging_face import import_folder, import_tf1
+    from mobilebert_jax.export.tf1 import find_prefix
+
+    if options.vocab_size < 0:
+        raise UserError(f"--vocab_size={options.vocab_size}: must be at least 1")
+    prefix = None if (Path(options.source) / "config.json").is_file() else find_prefix(options.source)
+    if prefix is not None:
+        if options.head is not None:
+            raise UserError("--head: a TensorFlow 1 checkpoint gives the head that it has")
+        report = import_tf1(prefix, options.output, options.model_config, options.teacher, options.vocab_size)
+    elif options.model_config or options.teacher:
+        raise UserError(f"{options.source}: no TensorFlow 1 checkpoint there, --model_config and --teacher need one")
+    else:
+        report = import_folder(options.source, options.output, _head(options), options.vocab_size)
+    _show(report, options)
+
+
+def export_weights(options: argparse.Namespace) -> None:
+    """A model folder for transformers."""
+    from mobilebert_jax.export.hugging_face import export_folder
+
+    _show(export_folder(options.model, options.output, _head(options)), options)
+
+
+def _head_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--head", choices=HEADS, help="default: the one that the folder has")
+
+
+def _head(options: argparse.Namespace) -> str | None:
+    if options.head is None:
+        return "stored"
+    return None if options.head == "none" else options.head
+
+
+def _show(report: Mapping[str, Any], options: argparse.Namespace) -> None:
+    from mobilebert_jax.cli.tables import print_json
+
+    if options.json:
+        return print_json({**report, "output": options.output})
+    print(f"{report['architecture']}: {report['parameters']:,} parameters, {report['vocab_size']:,} words")
+    print(f"tokenizer: {', '.join(report['tokenizer']) or 'none there'}")
+    print(f"finished: {options.output}")
