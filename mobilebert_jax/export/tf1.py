@@ -20,9 +20,7 @@ from mobilebert_jax.utils.types import Params
 TEACHER = "teacher/"
 """What the teacher's variables start with in a distillation checkpoint."""
 
-SLOTS = re.compile(
-    r"/(adam_[mv]|Adam(_1)?|lamb_[mv]|LAMB(_1)?|Momentum)$|(^|/)global_step$|^(loss_scale|beta[12]_power)"
-)
+SLOTS = re.compile(r"/(adam_[mv]|Adam(_1)?|lamb_[mv]|LAMB(_1)?|Momentum)$|(^|/)global_step$|^beta[12]_power$")
 """Optimizer slots and counters, which no model has."""
 
 RULES = (

@@ -87,7 +87,7 @@ def read_folder_config(path: Path) -> FolderConfig:
         raise UserError(f"{path}: {error.strerror}; a model folder has its config there") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: a JSON object is needed")
-    cfg = _config(values, str(path))
+    cfg = config_of(values, str(path))
     return FolderConfig(cfg, values["model_type"], _head(values), _labels(values, path))
 
 
@@ -140,7 +140,8 @@ def transformers_differs(cfg: ModelConfig) -> list[str]:
     return reasons
 
 
-def _config(values: dict[str, Any], source: str) -> ModelConfig:
+def config_of(values: dict[str, Any], source: str) -> ModelConfig:
+    """The config that a `config.json`'s values mean; UserError as `read_folder_config`, naming `source`."""
     family = values.get("model_type")
     if family not in FAMILIES:
         raise UserError(f"{source}: model_type is {family!r}, only 'mobilebert' and 'bert' can be loaded")

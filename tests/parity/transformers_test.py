@@ -9,7 +9,8 @@ import torch
 from mobilebert_jax.models.pretrained import from_pretrained
 from mobilebert_jax.models.state_dict import to_state_dict
 from mobilebert_jax.objectives.pretraining import masked_lm_sum, next_sentence_sum
-from tests.parity.their_models import batch, their_model, their_outputs
+from tests.models.tame_weights import batch
+from tests.parity.their_models import their_model, their_outputs
 
 PRESETS = "mobilebert mobilebert_tiny mobilebert_no_opt mobilebert_qat mobilebert_multilingual bert_base bert_large"
 HEADS = ("pretraining", "masked_lm", "next_sentence", "qa", "classification", "token_classification", None)
