@@ -8,7 +8,7 @@ from typing import Any
 
 from mobilebert_jax.cli.config_values import format_config
 from mobilebert_jax.cli.flags import default_workdir, load_config, load_with_source
-from mobilebert_jax.cli.inspection_tables import print_contents, print_differences
+from mobilebert_jax.cli.inspection_tables import print_contents, print_differences, print_ranges
 from mobilebert_jax.cli.tables import print_answers, print_json, print_results, print_scores
 from mobilebert_jax.cli.weights import export_weights, import_weights  # noqa: F401 (commands too)
 from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
@@ -98,12 +98,26 @@ def inspect(options: argparse.Namespace) -> None:
     from mobilebert_jax.inspection.compare import compare
     from mobilebert_jax.inspection.contents import read_contents
 
+    if options.ranges:
+        return _ranges(options)
     contents = [read_contents(path) for path in (options.path, options.other) if path]
     if len(contents) == 1:
         print_json(contents[0].to_dict()) if options.json else print_contents(contents[0])
         return
     report = {"kind": contents[0].kind, "paths": [options.path, options.other], **compare(*contents)}
     print_json(report) if options.json else print_differences(report)
+
+
+def _ranges(options: argparse.Namespace) -> None:
+    """Activation ranges of a model on a text."""
+    from mobilebert_jax.inspection.ranges import activation_ranges
+
+    if options.other:
+        raise UserError("inspect: --ranges reads one model folder, not two")
+    ranges = activation_ranges(options.path, options.ranges, options.sequence_length)
+    if not options.json:
+        return print_ranges(ranges)
+    print_json({"kind": "ranges", "path": options.path, "ranges": [found.to_dict() for found in ranges]})
 
 
 def print_config(options: argparse.Namespace) -> None:
@@ -133,7 +147,7 @@ def bench(options: argparse.Namespace) -> None:
     for name in ("batch_size", "sequence_length", "repeats"):
         if getattr(options, name, 1) < 1:
             raise UserError(f"--{name}={getattr(options, name)}: must be at least 1")
-    {"transfer": _bench_transfer, "step": _bench_step}[options.what](options)
+    {"transfer": _bench_transfer, "step": _bench_step, "load": _bench_load}[options.what](options)
 
 
 def _bench_transfer(options: argparse.Namespace) -> None:
@@ -161,6 +175,14 @@ def _bench_step(options: argparse.Namespace) -> None:
         return print_json(bench_step(config, options.repeats))
     print_head(options.repeats)
     print_together(bench_step(config, options.repeats, show=print_row))
+
+
+def _bench_load(options: argparse.Namespace) -> None:
+    """Seconds and memory of loading a model."""
+    from mobilebert_jax.bench.load import bench_load, print_load
+
+    report = bench_load(options.model, options.repeats)
+    print_json(report) if options.json else print_load(report)
 
 
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:

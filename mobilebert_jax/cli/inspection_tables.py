@@ -1,10 +1,11 @@
 """`mobilebert inspect` for people: trees with counts, facts, differences."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mobilebert_jax.inspection.contents import Contents
+from mobilebert_jax.inspection.ranges import Range
 from mobilebert_jax.models.tensor_files import TensorHeader
 
 SHOWN = 20
@@ -37,6 +38,22 @@ def print_differences(report: Mapping[str, Any]) -> None:
     _print_lines("facts", [f"{name}  {one} -> {two}" for name, (one, two) in report["facts"].items()])
     if not any(report[part] for part in ("only_in_first", "only_in_second", "shapes", "dtypes", "values", "facts")):
         print("no difference")
+
+
+def print_ranges(ranges: Sequence[Range]) -> None:
+    """One line a layer with its widest tensor, then every tensor that 16 or 8 bits do not hold."""
+    print(f"{'layer':>5} {'smallest':>11} {'largest':>11}  {'widest tensor':<28} {'zero in int8':>12}")
+    for layer in sorted({found.layer for found in ranges}):
+        own = [found for found in ranges if found.layer == layer]
+        widest = max(own, key=lambda found: max(-found.low, found.high))
+        label = "" if layer < 0 else layer
+        print(f"{label:>5} {widest.low:>11.4g} {widest.high:>11.4g}  {widest.name:<28} {widest.lost:>12.1%}")
+    for what, chosen in (
+        ("would overflow fp16 (65504)", [found for found in ranges if found.overflows_fp16]),
+        ("would saturate int8, or lose more than half of its values", [f for f in ranges if f.saturates_int8]),
+    ):
+        lines = [f"{'' if f.layer < 0 else f.layer:>3} {f.name:<28} {f.low:.4g} .. {f.high:.4g}" for f in chosen]
+        _print_lines(what, lines) if lines else print(f"{what}: none")
 
 
 def _print_values(report: Mapping[str, Any]) -> None:

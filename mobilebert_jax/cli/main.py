@@ -184,6 +184,8 @@ def _answer_options(command: argparse.ArgumentParser) -> None:
 def _inspect_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", help="a run's folder, <phase>/checkpoints or a step of it, data/train, a model folder")
     command.add_argument("other", nargs="?", default="", help="another one of the same kind: what differs")
+    command.add_argument("--ranges", default="", metavar="FILE", help="a model's activation ranges on this text file")
+    command.add_argument("--sequence_length", type=int, default=128, help="of --ranges (default: %(default)s)")
     _json_option(command)
 
 
@@ -198,7 +200,11 @@ def _bench_options(command: argparse.ArgumentParser) -> None:
     text = "what logging, evaluation and saving add to the steps of a config's phases"
     step = kinds.add_parser("step", help=text, description=text)
     step.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
-    for kind in (transfer, step):
+    text = "seconds and memory of loading a model folder, each time in a fresh process"
+    load = kinds.add_parser("load", help=text, description=text)
+    load.add_argument("--model", default="", metavar="DIR", help="default: MobileBERT with random weights")
+    load.set_defaults(config="")
+    for kind in (transfer, step, load):
         kind.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
         _json_option(kind)
 

@@ -80,7 +80,8 @@ def from_state_dict(model: nn.Module, state: StateDict) -> tuple[Params, list[st
     required = (f"{state.family}.embeddings.", f"{state.family}.encoder.")
     present = {n: s for n, s in layout.items() if s.names[0] in state.headers or s.names[0].startswith(required)}
     _check_fit(present, state, model.cfg)
-    params = {name: jnp.asarray(stored.join(state)) for name, stored in present.items()}
+    # One at a time: what is still on its way to the device holds its source too.
+    params = {name: jax.block_until_ready(jnp.asarray(stored.join(state))) for name, stored in present.items()}
     _check_finite(params, present, state)
     absent = [name for name in layout if name not in present]
     if absent:

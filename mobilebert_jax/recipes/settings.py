@@ -2,12 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from mobilebert_jax.models.config import ModelConfig
-from mobilebert_jax.models.folder_config import RUN_TIME_FIELDS
+from mobilebert_jax.models.folder_config import CONFIG, RUN_TIME_FIELDS, read_folder_config
 from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.text.examples import check_sizes
 from mobilebert_jax.training.loop import Cadence
@@ -99,18 +100,26 @@ def check_config(config: ConfigDict) -> None:
     if not 0 <= config.distill.ground_truth_ratio <= 1:
         raise UserError(f"distill.ground_truth_ratio={config.distill.ground_truth_ratio}: must lie in [0, 1]")
     models = {which: model_config(config, which, 1000) for which in ("teacher", "student")}
-    given = models.pop("teacher") if config.teacher.path else None
+    if config.teacher.path:
+        models.pop("teacher")
     for name in active_phases(config):
         check_phase(config, name)
         for which in MODELS_OF[name]:
             if which in models:
                 check_length(config, name, models[which], f"model.{which}")
-    if given is None and config.transfer.strategy != "none":
-        transfer_pair(config, models["teacher"], models["student"])
+    teacher = models.get("teacher") or _stored_teacher(config)
+    if teacher and config.transfer.strategy != "none":
+        transfer_pair(config, teacher, models["student"])
     # The first step of a stage's own warm-up has rate 0.
     blocks, each = models["student"].num_hidden_layers, 2 if config.transfer.background else 1
     if config.transfer.strategy == "progressive" and config.transfer.steps < blocks * each:
         raise UserError(f"transfer.steps={config.transfer.steps}: {blocks} blocks need at least {each} each to learn")
+
+
+def _stored_teacher(config: ConfigDict) -> ModelConfig | None:
+    """The given teacher's config with the vocabulary of `check_config`; None where no folder is, refused later."""
+    path = Path(config.teacher.path, CONFIG)
+    return read_folder_config(path).cfg.replace(vocab_size=1000) if path.is_file() else None
 
 
 def check_data(config: ConfigDict) -> None:
