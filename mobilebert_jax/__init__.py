@@ -1,4 +1,4 @@
-"""MobileBERT in JAX: `ModelConfig`, `MobileBert`, `from_pretrained`, `save_pretrained`, `QuestionAnswerer`."""
+"""MobileBERT in JAX: `ModelConfig`, `MobileBert`, `QuestionAnswerer`, and model folders in and out."""
 
 import importlib
 
@@ -7,10 +7,11 @@ _HOMES = {
     "MobileBert": "mobilebert_jax.models.encoder",
     "from_pretrained": "mobilebert_jax.models.pretrained",
     "save_pretrained": "mobilebert_jax.models.pretrained",
+    "resize_vocabulary": "mobilebert_jax.models.resize",
     "QuestionAnswerer": "mobilebert_jax.inference.question_answerer",
 }
 
-__all__ = ["MobileBert", "ModelConfig", "QuestionAnswerer", "from_pretrained", "save_pretrained"]
+__all__ = ["MobileBert", "ModelConfig", "QuestionAnswerer", "from_pretrained", "resize_vocabulary", "save_pretrained"]
 
 
 def __getattr__(name: str):

@@ -10,7 +10,13 @@ import numpy as np
 
 from mobilebert_jax.export.tf1 import load_tf1
 from mobilebert_jax.models.config import ModelConfig
-from mobilebert_jax.models.folder_config import CONFIG, family_of, read_folder_config, transformers_differs
+from mobilebert_jax.models.folder_config import (
+    CONFIG,
+    family_of,
+    folder_config,
+    read_folder_config,
+    transformers_differs,
+)
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import check_replaceable, from_pretrained, save_pretrained
 from mobilebert_jax.models.resize import resize_vocabulary
@@ -43,14 +49,15 @@ def import_folder(source: str | Path, output: str | Path, head: str | None = STO
 
 
 def export_folder(source: str | Path, output: str | Path, head: str | None = STORED) -> dict:
-    """A model folder for transformers: what `import_folder` writes, with warnings where its numbers would differ.
+    """A model folder for transformers: what `import_folder` writes, with a warning where its numbers would differ.
 
-    Each warning says why, and how much the last hidden state of a padded sample changes under transformers' rules.
+    The warning says why, and how much the last hidden state of a padded sample changes under transformers' rules.
     """
     source = Path(source)
     check_replaceable(output)
     model, params = _read(source, head)
-    for warning in differences(model, params, source):
+    warning = difference(model, params, source)
+    if warning:
         warnings.warn(warning, stacklevel=2)
     files = TokenizerFiles(source)
     save_pretrained(output, model, params, files)
@@ -78,23 +85,24 @@ def import_tf1(
 
 def describe(model: nn.Module, params: Params, files: TokenizerFiles) -> dict[str, Any]:
     """Architecture, number of parameters, vocabulary size and tokenizer files, as plain JSON values."""
-    name = type(model).__name__
     return {
-        "architecture": name.replace("MobileBert", "Bert") if family_of(model.cfg) == "bert" else name,
+        "architecture": folder_config(model)["architectures"][0],
         "parameters": count_parameters(params),
         "vocab_size": model.cfg.vocab_size,
         "tokenizer": files.names,
     }
 
 
-def differences(model: nn.Module, params: Params, folder: Path) -> list[str]:
-    """One sentence for each reason why transformers' numbers would differ, the last with the measured size."""
+def difference(model: nn.Module, params: Params, folder: Path) -> str:
+    """Why transformers' numbers would differ, and by how much where it can load the model; empty if they would not."""
     reasons = transformers_differs(model.cfg)
     theirs = as_in_transformers(model.cfg)
-    if reasons and theirs is not None:
+    if not reasons:
+        return ""
+    if theirs is not None:
         measured = sample_difference(model.cfg, theirs, params, sample_batch(model.cfg, folder))
-        reasons[-1] += f"; on a padded sample the last hidden state changes by {measured:.1e} of its largest value"
-    return [f"transformers will differ: {reason}" for reason in reasons]
+        reasons += [f"on a padded sample the last hidden state changes by {measured:.1e} of its largest value"]
+    return f"transformers will differ: {'; '.join(reasons)}"
 
 
 def as_in_transformers(cfg: ModelConfig) -> ModelConfig | None:
