@@ -202,9 +202,10 @@ def _read_json_backend(path: Path, settings: Mapping[str, Any], special: Sequenc
         raise UserError(f"{path}: id {gaps[0]} has no token; ids must run from 0 without gaps")
     stored = json.loads(backend.to_str())["normalizer"] or {}
     # transformers lets tokenizer_config.json win over the normaliser of a tokenizer.json.
-    if stored.get("type") == "BertNormalizer" and "do_lower_case" in settings:
-        theirs = {"tokenize_chinese_chars": stored["handle_chinese_chars"], "strip_accents": stored["strip_accents"]}
-        backend.normalizer = _normalizer(bool(settings["do_lower_case"]), theirs | dict(settings))
+    if stored.get("type") == "BertNormalizer":
+        own = {"tokenize_chinese_chars": stored["handle_chinese_chars"], "strip_accents": stored["strip_accents"]}
+        lowercase = bool(settings.get("do_lower_case", stored["lowercase"]))
+        backend.normalizer = _normalizer(lowercase, own | dict(settings))
     backend.add_special_tokens([AddedToken(token, special=True) for token in special if backend.token_to_id(token)])
     return backend
 

@@ -154,3 +154,66 @@ def test_missing_tokenizers_are_named(tmp_path):
         Tokenizer.load(tmp_path)
     with pytest.raises(UserError, match=r"gone.txt: no such tokenizer file"):
         Tokenizer.load(tmp_path / "gone.txt")
+
+
+OTHERS = ["<pad>", "<unk>", "<s>", "</s>", "<mask>"]
+ROLES = ["pad_token", "unk_token", "cls_token", "sep_token", "mask_token"]
+
+
+def folder_with(path, pieces, **settings):
+    (path / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    (path / "tokenizer_config.json").write_text(json.dumps(settings))
+    return path
+
+
+def test_the_folder_says_which_tokens_are_special(tmp_path):
+    map_file = {role: {"content": token} for role, token in zip(ROLES, OTHERS, strict=True)}
+    folder_with(tmp_path, [*OTHERS, "want", "##ed"])
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(map_file))
+    tokenizer = Tokenizer.load(tmp_path)
+    assert tokenizer.special_ids == (0, 1, 2, 3, 4) and tokenizer.special_tokens == tuple(OTHERS)
+    assert tokenizer.encode_batch(["zebra <mask> wanted"])[0].ids == [1, 4, 5, 6]
+
+    tokenizer.save(tmp_path / "again")
+    again = Tokenizer.load(tmp_path / "again")
+    assert again.fingerprint() == tokenizer.fingerprint() and again.special_tokens == tuple(OTHERS)
+    complete = tokenizers.Tokenizer.from_file(str(tmp_path / "again" / "tokenizer.json"))
+    assert complete.encode("want", "want").tokens == ["<s>", "want", "</s>", "want", "</s>"]
+
+
+@pytest.mark.parametrize("file", ["vocab.txt", "tokenizer.json"])
+@pytest.mark.parametrize(
+    ("settings", "tokens"),
+    [
+        ({}, ["run", "e", "e"]),
+        ({"do_lower_case": False}, ["Run", "é", "e"]),
+        ({"do_lower_case": False, "strip_accents": True}, ["Run", "e", "e"]),
+        ({"strip_accents": False}, ["run", "é", "e"]),
+    ],
+)
+def test_the_folder_says_how_text_is_prepared(tmp_path, file, settings, tokens):
+    pieces = [*SPECIAL_TOKENS, "run", "Run", "é", "e"] if settings else [*SPECIAL_TOKENS, "run", "Run", "e"]
+    Tokenizer.load(folder_with(tmp_path, pieces)).save(tmp_path)
+    folder_with(tmp_path, pieces, **settings)
+    if file == "vocab.txt":
+        (tmp_path / "tokenizer.json").unlink()
+    tokenizer = Tokenizer.load(tmp_path)
+    assert tokenizer.encode_batch(["Run é e"])[0].tokens == tokens
+    tokenizer.save(tmp_path / "again")
+    assert Tokenizer.load(tmp_path / "again").encode_batch(["Run é e"])[0].tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer_config.json", "{", "tokenizer_config.json: not JSON"),
+        ("special_tokens_map.json", "[]", "special_tokens_map.json: a JSON object is needed"),
+        ("tokenizer_config.json", '{"unk_token": 3}', "unk_token=3; a token is needed"),
+        ("tokenizer_config.json", '{"unk_token": "<oov>"}', "no <oov> in the vocabulary"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(tmp_path, name, content, message):
+    folder_with(tmp_path, VOCABULARY)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        Tokenizer.load(tmp_path)
