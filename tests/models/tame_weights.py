@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def tame(stream, name, shape):
+def tame(stream, name, shape, sharpness=1.8):
     """One tensor of a state dict: random in every entry, of a size that keeps activations near one."""
     noise = stream.standard_normal(shape)
     if "LayerNorm" in name:
@@ -14,7 +14,7 @@ def tame(stream, name, shape):
         return (0.02 * noise).astype(np.float32)
     if "embeddings" in name:
         return (0.2 * noise).astype(np.float32)
-    gain = 1.8 if ".query." in name or ".key." in name else 0.7
+    gain = sharpness if ".query." in name or ".key." in name else 0.7
     return (gain / np.sqrt(shape[-1]) * noise).astype(np.float32)
 
 
@@ -27,7 +27,7 @@ def batch(vocab_size, length, padded, seed=1, rows=2):
     return ids, mask, (stream.randint(0, 2, (rows, length)) * mask).astype(np.int32)
 
 
-def tame_state_dict(shapes, seed=0):
-    """{name: tensor} of {name: shape}, drawn in the order of the names."""
+def tame_state_dict(shapes, seed=0, sharpness=1.8):
+    """{name: tensor} of {name: shape}, drawn in the order of the names; `sharpness` is that of attention."""
     stream = np.random.RandomState(seed)
-    return {name: tame(stream, name, tuple(shape)) for name, shape in sorted(shapes.items())}
+    return {name: tame(stream, name, tuple(shape), sharpness) for name, shape in sorted(shapes.items())}

@@ -20,7 +20,7 @@ def test_every_parameter_of_a_folder_is_counted_in_a_named_part(complete_run, fo
 
 def test_a_folder_without_weights_has_no_size(tmp_path):
     assert encoder_size(tmp_path) is None
-    with pytest.raises(UserError, match="not a model folder, model.safetensors missing"):
+    with pytest.raises(UserError, match=r"not a model folder, model.safetensors missing"):
         count_parameters(tmp_path)
 
 
