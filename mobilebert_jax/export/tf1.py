@@ -90,7 +90,14 @@ def open_checkpoint(prefix: Path) -> Checkpoint:
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         raise UserError(f"{prefix}: not a readable TensorFlow checkpoint ({error})") from None
-    return Checkpoint(prefix, dict(sorted(shapes.items())), reader.get_tensor)
+
+    def read(name: str) -> np.ndarray:
+        try:
+            return reader.get_tensor(name)
+        except (tf.errors.OpError, ValueError, RuntimeError) as error:
+            raise UserError(f"{prefix}: {name} cannot be read ({error})") from None
+
+    return Checkpoint(prefix, dict(sorted(shapes.items())), read)
 
 
 def load_tf1(prefix: Path, config_file: str | Path = "", teacher: bool = False) -> tuple[nn.Module, Params, list[str]]:

@@ -132,6 +132,10 @@ def test_real_files_are_read(tmp_path):
     _, expected, _ = model_of(checkpoint(arrays), CFG)
     for name, leaf in named_leaves(params).items():
         np.testing.assert_array_equal(leaf, named_leaves(expected)[name], err_msg=name)
+    data = next(tmp_path.glob("m.ckpt.data-*"))
+    data.write_bytes(data.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"m.ckpt: .* cannot be read \("):
+        model_of(open_checkpoint(tmp_path / "m.ckpt"), CFG)
     (tmp_path / "m.ckpt.index").write_bytes(b"not a table")
     with pytest.raises(UserError, match=r"m.ckpt: not a readable TensorFlow checkpoint"):
         open_checkpoint(tmp_path / "m.ckpt")
