@@ -94,7 +94,7 @@ def open_checkpoint(prefix: Path) -> Checkpoint:
     def read(name: str) -> np.ndarray:
         try:
             return reader.get_tensor(name)
-        except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
             raise UserError(f"{prefix}: {name} cannot be read ({error})") from None
 
     return Checkpoint(prefix, dict(sorted(shapes.items())), read)

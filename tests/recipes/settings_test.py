@@ -4,6 +4,7 @@ import pytest
 
 from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.folder_config import folder_config
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import encoder_parameter_count
 from mobilebert_jax.recipes.settings import (
@@ -18,6 +19,7 @@ from mobilebert_jax.recipes.settings import (
     transfer_pair,
 )
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.files import write_json
 
 
 def student_of(spec, vocab_size=30522):
@@ -162,3 +164,16 @@ def test_a_value_no_phase_could_work_with_is_refused_by_its_name(change, message
 )
 def test_what_a_config_does_not_use_may_be_anything(changes):
     check_config(load_config("mobilebert", ["data.corpus=a.txt", *changes]))
+
+
+def test_a_given_teacher_s_folder_is_compared_before_any_text_is_read(config, tmp_path):
+    write_json(tmp_path / "config.json", folder_config(build_model(ModelConfig.bert_base(), "pretraining")))
+    config.data.corpus, config.teacher.path = "a.txt", str(tmp_path)
+    with pytest.raises(UserError, match=r"student\.hidden_size=512: must equal the teacher's 768"):
+        check_config(config)
+    student = {"hidden_size": 768, "num_attention_heads": 12, "intra_bottleneck_size": 192, "num_hidden_layers": 12}
+    config.model.student.update(student)
+    check_config(config)
+    config.model.student.num_attention_heads = 4
+    with pytest.raises(UserError, match=r"student\.num_attention_heads=4: must equal the teacher's 12"):
+        check_config(config)
