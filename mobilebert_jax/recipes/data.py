@@ -8,9 +8,11 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from mobilebert_jax.recipes.settings import active_phases
-from mobilebert_jax.text.corpora import Corpus, open_corpus
+from mobilebert_jax.text.corpora import open_corpus
+from mobilebert_jax.text.corpus import Corpus
 from mobilebert_jax.text.examples import PretrainingExamples
 from mobilebert_jax.text.loader import iterate
+from mobilebert_jax.text.selection import Selection
 from mobilebert_jax.text.store import TokenStore, build_stores
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.stopping import Stopper, interruptible, stop_if_asked
@@ -34,16 +36,31 @@ class PreparedData:
     heldout: TokenStore
 
 
-def prepare(config: ConfigDict, workdir: Path, stopper: Stopper) -> PreparedData:
+def configured_corpus(config: ConfigDict) -> Corpus:
+    """The corpus of `config.data`; UserError when there is none of that name."""
+    data = config.data
+    selection = Selection(data.min_characters, data.drop_duplicates, data.max_documents)
+    return open_corpus(data.corpus, selection, data.streaming)
+
+
+def corpus_input(corpus: Corpus) -> dict[str, str]:
+    """The corpus' fingerprint as an input of the run, for `claim`; {} for one that has none."""
+    fingerprint = corpus.identity.get("corpus_fingerprint")
+    return {} if fingerprint is None else {"data.corpus": fingerprint}
+
+
+def prepare(config: ConfigDict, workdir: Path, stopper: Stopper, corpus: Corpus | None = None) -> PreparedData:
     """Makes whatever of `workdir/data` is not there yet: tokenizer/, train/, heldout/, manifest.json.
+
+    `corpus` is `configured_corpus(config)` where that was opened before.
 
     Raises:
         UserError: no such corpus or tokenizer, or too little text. Stopped: asked to stop; half a store is thrown away.
     """
     folder = workdir / "data"
-    corpus = _Interruptible(open_corpus(config.data.corpus), stopper)
+    corpus = _Interruptible(corpus or configured_corpus(config), stopper)
     tokenizer = _tokenizer(config, corpus, folder / "tokenizer", stopper)
-    manifests = build_stores(folder, corpus, tokenizer, config.data.heldout_fraction)
+    manifests = build_stores(folder, corpus, tokenizer, config.data.heldout_fraction, sentences=config.data.sentences)
     write_json(folder / "manifest.json", {"tokenizer": tokenizer.fingerprint(), "stores": manifests})
     return PreparedData(tokenizer, TokenStore.open(folder / "train"), TokenStore.open(folder / "heldout"))
 
@@ -52,7 +69,8 @@ class _Interruptible:
     """A corpus that ends with `Stopped` as soon as there is a reason."""
 
     def __init__(self, corpus: Corpus, stopper: Stopper):
-        self.spec, self._corpus, self._stopper = corpus.spec, corpus, stopper
+        self.spec, self.identity = corpus.spec, corpus.identity
+        self._corpus, self._stopper = corpus, stopper
 
     def __iter__(self) -> Iterator[str]:
         for document in self._corpus:

@@ -18,7 +18,14 @@ def default_config() -> ConfigDict:
         "student": model_fields(ModelConfig.mobilebert(zero_pad_embeddings=True, dtype="bfloat16")),
     }
     config.data = {
-        "corpus": "",  # builtin:python-docs, or text files (.txt, .jsonl; .gz, .xz, .zst)
+        # builtin:python-docs, text files (.txt, .jsonl; .gz, .xz, .zst), hf:NAME,CONFIG#field, tfds:NAME:VERSION#field,
+        # or a mixture with shares of the text: 0.8*hf:...+0.2*text:...
+        "corpus": "",
+        "streaming": False,  # of data sets on the hub: read over the network each time, not kept on disk
+        "drop_duplicates": False,  # leave out documents that are exactly like one before; 8 bytes of memory each
+        "min_characters": 0,  # leave out shorter documents
+        "max_documents": 0,  # end the corpus there; 0: never
+        "sentences": "rules",  # English, or sentencex:LANGUAGE such as sentencex:de
         "tokenizer": "train",  # or a vocab.txt, a tokenizer.json, a model folder
         "vocab_size": 30522,  # of a tokenizer trained here; a given one brings its own
         "lowercase": True,  # of a tokenizer trained here

@@ -11,6 +11,7 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.folder_config import CONFIG, RUN_TIME_FIELDS, read_folder_config
 from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.text.examples import check_sizes
+from mobilebert_jax.text.splitters import sentence_splitter
 from mobilebert_jax.training.loop import Cadence
 from mobilebert_jax.training.program import LearningRate
 from mobilebert_jax.training.stages import TRANSFER_TERMS
@@ -94,7 +95,9 @@ def check_config(config: ConfigDict) -> None:
         UserError: a value that no phase could work with, by its full name.
     """
     if not config.data.corpus:
-        raise UserError("data.corpus is empty: give text files or builtin:python-docs, e.g. --config.data.corpus=a.txt")
+        raise UserError(
+            "data.corpus is empty: give text files, hf:, tfds: or builtin:python-docs, e.g. --config.data.corpus=a.txt"
+        )
     check_data(config)
     check_transfer(config)
     if not 0 <= config.distill.ground_truth_ratio <= 1:
@@ -134,6 +137,10 @@ def check_data(config: ConfigDict) -> None:
     ):
         if not possible:
             raise UserError(f"data.{name}={data[name]}: must be {right}")
+    for name in ("min_characters", "max_documents"):
+        if data[name] < 0:
+            raise UserError(f"data.{name}={data[name]}: must not be negative")
+    sentence_splitter(data.sentences)
 
 
 def check_transfer(config: ConfigDict) -> None:

@@ -1,36 +1,50 @@
 """Corpora by name: where documents come from."""
 
-import glob
-import json
+import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from mobilebert_jax.text import python_docs
-from mobilebert_jax.text.text_files import read_lines
+from mobilebert_jax.text.corpus import Corpus
+from mobilebert_jax.text.hugging_face import open_hugging_face
+from mobilebert_jax.text.selection import Selected, Selection
+from mobilebert_jax.text.text_corpus import open_text
+from mobilebert_jax.text.tfds_corpus import open_tfds
 from mobilebert_jax.utils.errors import UserError
 
-TEXT_SUFFIXES = (".txt", ".jsonl")
-COMPRESSED_SUFFIXES = (".gz", ".xz", ".zst")
+# A weight, a star and a kind of source with its colon begin a part of a mixture: `2*.txt` is a glob.
+_PART = re.compile(r"(?:^|\+)(?P<weight>[0-9.]+(?:[eE]-?[0-9]+)?)\*(?=[A-Za-z]\w+:)")
 
 
-class Corpus(Protocol):
-    """Documents that can be walked again and again, always in the same order."""
+def open_corpus(spec: str, selection: Selection | None = None, streaming: bool = False) -> Corpus:
+    """The corpus that `spec` names, without the documents that `selection` leaves out.
 
-    spec: str
+    One source (see `open_source`), or several with weights: `0.8*hf:./wiki#text+0.2*text:books/*.txt`; what the weights
+    mean is said at `Selected`. Raises UserError for a source that cannot be opened; reading raises it for one that is
+    damaged or empty.
+    """
+    parts = list(_PART.finditer(spec))
+    selection = selection or Selection()
+    if not parts:
+        source = open_source(spec, streaming)
+        return source if selection == Selection() else Selected(spec, (source,), (1.0,), selection)
+    if parts[0].start() > 0:
+        raise UserError(
+            f"corpus {spec!r}: {spec[: parts[0].start()]!r} has no weight; a mixture gives one to every part"
+        )
+    ends = [part.start() for part in parts[1:]] + [len(spec)]
+    sources = tuple(open_source(spec[a.end() : b], streaming) for a, b in zip(parts, ends, strict=True))
+    return Selected(spec, sources, tuple(_weight(part["weight"], spec) for part in parts), selection)
 
-    def __iter__(self) -> Iterator[str]:
-        """Documents: paragraphs separated by a line feed, stripped, never empty."""
-        ...
 
+def open_source(spec: str, streaming: bool = False) -> Corpus:
+    """A single source: `builtin:`, `text:`, `hf:`, `tfds:`, or a path, which means `text:`.
 
-def open_corpus(spec: str) -> Corpus:
-    """The corpus that `spec` names.
-
-    `builtin:python-docs` is the prose of this Python installation; anything else (also with `text:` in front) is the
-    path, or a glob, of .txt or .jsonl files, plain or .gz, .xz, .zst. Raises UserError for an unknown scheme, a missing
-    file or another file type; reading raises it for files that are corrupt, not UTF-8, or hold no document.
+    `streaming` is for data sets on the hub: read over the network each time instead of downloaded. Raises UserError for
+    an unknown kind and for whatever the kind's own `open_...` refuses.
     """
     scheme, colon, rest = spec.partition(":")
     if spec == "builtin:python-docs":
@@ -38,12 +52,17 @@ def open_corpus(spec: str) -> Corpus:
     if scheme == "builtin":
         raise UserError(f"corpus {spec!r}: there is no such builtin corpus; builtin:python-docs is the one there is")
     if scheme == "text" and colon:
-        return TextFiles(spec, _find_files(rest, spec))
+        return open_text(spec, rest)
+    if scheme == "hf" and colon:
+        return open_hugging_face(spec, rest, streaming)
+    if scheme == "tfds" and colon:
+        return open_tfds(spec, rest)
     if colon and scheme.isalnum() and len(scheme) > 1 and not Path(spec).exists():
         raise UserError(
-            f"corpus {spec!r}: unknown scheme {scheme!r}; use builtin:python-docs or the path of a text file"
+            f"corpus {spec!r}: unknown scheme {scheme!r}; the kinds of sources are text:, hf:, tfds: and "
+            "builtin:python-docs; the path of a text file needs none"
         )
-    return TextFiles(spec, _find_files(spec, spec))
+    return open_text(spec, spec)
 
 
 @dataclass(frozen=True)
@@ -52,72 +71,20 @@ class PythonDocs:
 
     spec: str
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Nothing: the environment, which a run notes, says which Python it was."""
+        return {}
+
     def __iter__(self) -> Iterator[str]:
         return iter(python_docs.documents())
 
 
-@dataclass(frozen=True)
-class TextFiles:
-    """Documents of text files.
-
-    In a .txt they are separated by blank lines (a file without any is one document) and a line is a paragraph; in a
-    .jsonl every line is an object whose field "text" is the document.
-    """
-
-    spec: str
-    paths: tuple[Path, ...]
-
-    def __iter__(self) -> Iterator[str]:
-        empty = True
-        for path in self.paths:
-            reader = _json_documents if _text_suffix(path) == ".jsonl" else _plain_documents
-            for document in reader(path):
-                empty = False
-                yield document
-        if empty:
-            raise UserError(f"corpus {self.spec!r}: no text in it")
-
-
-def _text_suffix(path: Path) -> str:
-    """'.txt' for 'wiki.txt.xz'."""
-    return Path(path.stem).suffix if path.suffix in COMPRESSED_SUFFIXES else path.suffix
-
-
-def _find_files(pattern: str, spec: str) -> tuple[Path, ...]:
-    if Path(pattern).is_dir():
-        raise UserError(f"corpus {spec!r}: this is a folder; name a file or a glob such as {Path(pattern, '*.txt')}")
-    names = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
-    paths = tuple(Path(name) for name in names if Path(name).is_file())
-    if not paths:
-        raise UserError(f"corpus {spec!r}: no such file; a .txt or .jsonl (plain or .gz, .xz, .zst) is needed")
-    for path in paths:
-        if _text_suffix(path) not in TEXT_SUFFIXES:
-            raise UserError(f"corpus {spec!r}: {path} is neither .txt nor .jsonl (plain or .gz, .xz, .zst)")
-    return paths
-
-
-def _plain_documents(path: Path) -> Iterator[str]:
-    paragraphs: list[str] = []
-    for line in read_lines(path):
-        if line := line.strip():
-            paragraphs.append(line)
-        elif paragraphs:
-            yield "\n".join(paragraphs)
-            paragraphs = []
-    if paragraphs:
-        yield "\n".join(paragraphs)
-
-
-def _json_documents(path: Path) -> Iterator[str]:
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            text = json.loads(line)["text"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f'{path}, line {number}: every line must be a JSON object with a field "text"') from error
-        if not isinstance(text, str):
-            raise UserError(f'{path}, line {number}: "text" is {type(text).__name__}; a string is needed')
-        text = text.encode("utf-8", "replace").decode("utf-8")  # JSON may hold halves of surrogate pairs
-        if document := "\n".join(filter(None, map(str.strip, text.splitlines()))):
-            yield document
+def _weight(text: str, spec: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise UserError(f"corpus {spec!r}: the weight {text} must be a number above 0")
+    return weight

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mobilebert_jax.text.sentences import split_sentences
+from mobilebert_jax.text.splitters import sentence_splitter
 from mobilebert_jax.text.store_writer import ARRAYS, MANIFEST, StoreWriter
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.utils.errors import UserError
@@ -111,14 +111,20 @@ def token_dtype(vocab_size: int) -> np.dtype:
 
 
 def build_stores(
-    folder: str | Path, documents: Iterable[str], tokenizer: Tokenizer, heldout_fraction: float, progress: bool = True
+    folder: str | Path,
+    documents: Iterable[str],
+    tokenizer: Tokenizer,
+    heldout_fraction: float,
+    progress: bool = True,
+    sentences: str = "rules",
 ) -> dict[str, Any]:
     """Tokenizes a corpus into `folder`/train and `folder`/heldout; returns `{"train": manifest, "heldout": manifest}`.
 
     A document's side is decided by a hash of its text, so it stays there whatever else the corpus holds; the first
     document is placed last, where it is needed, for neither side may be empty. Stores already there are reused when
-    they come from the same corpus (its `spec`), tokenizer and fraction, else replaced; a build that was killed leaves
-    nothing that opens. Raises UserError for fewer than 2 documents or a fraction outside (0, 1).
+    they come from the same corpus (its `spec` and `identity`), tokenizer, fraction and splitter (`sentences`, see
+    `sentence_splitter`), else replaced; a build that was killed leaves nothing that opens. Raises UserError for fewer
+    than 2 documents or a fraction outside (0, 1).
     """
     folder = Path(folder)
     if not 0 < heldout_fraction < 1:
@@ -129,6 +135,8 @@ def build_stores(
         "tokenizer": tokenizer.fingerprint(),
         "vocab_size": tokenizer.vocab_size,
         "heldout_fraction": heldout_fraction,
+        **getattr(documents, "identity", {}),
+        **({} if sentences == "rules" else {"sentences": sentences}),
     }
     if existing := _existing_manifests(folder, identity):
         return existing
@@ -136,7 +144,7 @@ def build_stores(
     shutil.rmtree(building, ignore_errors=True)
     writers = {split: StoreWriter(building / split, token_dtype(tokenizer.vocab_size)) for split in SPLITS}
     try:
-        _write_documents(writers, documents, tokenizer, heldout_fraction, progress)
+        _write_documents(writers, documents, tokenizer, heldout_fraction, progress, sentences)
         manifests = {split: writers[split].finish({**identity, "split": split}) for split in SPLITS}
         for split in SPLITS:
             shutil.rmtree(folder / split, ignore_errors=True)
@@ -149,16 +157,18 @@ def build_stores(
     return manifests
 
 
-def encode_documents(documents: Iterable[str], tokenizer: Tokenizer) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def encode_documents(
+    documents: Iterable[str], tokenizer: Tokenizer, sentences: str = "rules"
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """`(text, tokens, sentence_lengths)` of every document, in order, tokenized many at a time.
 
     Sentences without tokens are left out; a document of such sentences alone comes with empty arrays.
     """
-    dtype = token_dtype(tokenizer.vocab_size)
+    dtype, split = token_dtype(tokenizer.vocab_size), sentence_splitter(sentences)
     for batch in _batches(documents):
-        sentences = [[s for paragraph in text.split("\n") for s in split_sentences(paragraph)] for text in batch]
-        encodings = iter(tokenizer.encode_batch(list(chain.from_iterable(sentences))))
-        for text, parts in zip(batch, sentences, strict=True):
+        texts = [[s for paragraph in text.split("\n") for s in split(paragraph)] for text in batch]
+        encodings = iter(tokenizer.encode_batch(list(chain.from_iterable(texts))))
+        for text, parts in zip(batch, texts, strict=True):
             ids = [next(encodings).ids for _ in parts]
             tokens = np.fromiter(chain.from_iterable(ids), dtype)
             lengths = np.array([len(sentence) for sentence in ids if sentence], np.int64)
@@ -178,11 +188,16 @@ def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _write_documents(
-    writers: dict[str, StoreWriter], documents: Iterable[str], tokenizer: Tokenizer, fraction: float, progress: bool
+    writers: dict[str, StoreWriter],
+    documents: Iterable[str],
+    tokenizer: Tokenizer,
+    fraction: float,
+    progress: bool,
+    sentences: str,
 ) -> None:
     first: tuple[str, np.ndarray, np.ndarray] | None = None
     with tqdm(desc="tokenizing", unit="B", unit_scale=True, disable=None if progress else True) as bar:
-        for text, tokens, lengths in encode_documents(documents, tokenizer):
+        for text, tokens, lengths in encode_documents(documents, tokenizer, sentences):
             bar.update(len(text.encode("utf-8", "replace")))
             if not len(lengths):
                 continue

@@ -1,0 +1,169 @@
+"""`hf:` documents of the datasets library: the hub, folders of `save_to_disk`, parquet and json files."""
+
+import contextlib
+import glob
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mobilebert_jax.text.corpus import Address, clean_document, library, one_line, parse_address, refuse_field
+from mobilebert_jax.text.fingerprints import files_fingerprint
+from mobilebert_jax.utils.errors import UserError
+
+FILE_KINDS = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
+"""File suffix -> what the datasets library calls its reader."""
+ROWS_AT_ONCE = 256
+_HUB_NAME = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+
+
+@dataclass(frozen=True)
+class HuggingFace:
+    """A field of the rows of one split.
+
+    `source` is what the datasets library opened: a Dataset or an IterableDataset (local), or a builder (hub), which
+    loads the rows when they are first asked for, onto the disk or, `streaming`, over the network every time.
+    """
+
+    spec: str
+    address: Address
+    source: Any
+    fingerprint: str
+    streaming: bool = True
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The fingerprint of local files, or the revision on the hub."""
+        return {"corpus_fingerprint": self.fingerprint}
+
+    def __iter__(self) -> Iterator[str]:
+        field, number, empty = self.address.field, 0, True
+        with _readable(self.spec):
+            for batch in self._rows.iter(batch_size=ROWS_AT_ONCE):
+                if field not in batch:
+                    raise refuse_field(f"corpus {self.spec!r}", field, list(batch))
+                for text in batch[field]:
+                    number += 1
+                    if text is not None and not isinstance(text, str):
+                        kind = type(text).__name__
+                        raise UserError(f'corpus {self.spec!r}, row {number}: "{field}" is {kind}; a string is needed')
+                    if document := clean_document(text or ""):
+                        empty = False
+                        yield document
+        if empty:
+            raise UserError(f"corpus {self.spec!r}: no text in it")
+
+    @cached_property
+    def _rows(self) -> Any:
+        """The split's rows without the other fields."""
+        rows = self.source
+        if hasattr(rows, "download_and_prepare"):
+            rows = _load_from_hub(rows, self.address.split, self.streaming)
+        names = rows.column_names
+        if names is not None and self.address.field not in names:
+            raise refuse_field(f"corpus {self.spec!r}", self.address.field, names)
+        return rows.select_columns([self.address.field]) if names else rows
+
+
+def open_hugging_face(spec: str, rest: str, streaming: bool) -> HuggingFace:
+    """Opens `NAME[,CONFIG][@SPLIT][#FIELD]`, NAME being a name on the hub, a local folder, file or glob.
+
+    Local files are always streamed: nothing is copied into a cache. Raises UserError for what is not there: package,
+    file, data set, config, split, field.
+    """
+    address = parse_address(rest, spec)
+    datasets = library("datasets", spec)
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    place, _, config = address.where.partition(",")
+    files = sorted(path for path in map(Path, glob.glob(place, recursive=True)) if path.is_file())
+    with _readable(spec):
+        if Path(place).is_dir():
+            rows = _open_folder(datasets, spec, Path(place), config, address)
+            fingerprint = files_fingerprint(_files_below(Path(place)))
+        elif files:
+            rows = _open_files(datasets, spec, files, address)
+            fingerprint = files_fingerprint(files)
+        elif _HUB_NAME.fullmatch(place) and Path(place).suffix not in FILE_KINDS:
+            builder = _open_hub(datasets, spec, place, config, address)
+            return HuggingFace(spec, address, builder, f"{place}@{builder.hash}", streaming)
+        else:
+            raise UserError(f"corpus {spec!r}: no such folder or file: {place}")
+    names = rows.column_names
+    if names is not None and address.field not in names:
+        raise refuse_field(f"corpus {spec!r}", address.field, names)
+    return HuggingFace(spec, address, rows, fingerprint)
+
+
+def _open_folder(datasets: Any, spec: str, folder: Path, config: str, address: Address) -> Any:
+    if (folder / "dataset_dict.json").is_file():
+        splits = datasets.load_from_disk(str(folder))
+        if address.split not in splits:
+            raise UserError(f"corpus {spec!r}: no split {address.split!r}; the splits are {', '.join(splits)}")
+        return splits[address.split]
+    if (folder / "state.json").is_file():
+        if address.has_split:
+            raise UserError(f"corpus {spec!r}: {folder} has no splits; leave @{address.split} out")
+        return datasets.load_from_disk(str(folder))
+    return datasets.load_dataset(str(folder), config or None, split=address.split, streaming=True)
+
+
+def _open_files(datasets: Any, spec: str, files: list[Path], address: Address) -> Any:
+    if address.has_split:
+        raise UserError(f"corpus {spec!r}: files have no splits; leave @{address.split} out")
+    kinds = {FILE_KINDS.get(_suffix(path)) for path in files}
+    if None in kinds or len(kinds) > 1:
+        raise UserError(f"corpus {spec!r}: files of one kind are needed, all .parquet or all .json or .jsonl")
+    names = [str(path) for path in files]
+    return datasets.load_dataset(kinds.pop(), data_files=names, split="train", streaming=True)
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.stem).suffix if path.suffix in (".gz", ".xz", ".zst") else path.suffix
+
+
+def _files_below(folder: Path) -> list[Path]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
+def _open_hub(datasets: Any, spec: str, name: str, config: str, address: Address) -> Any:
+    builder = datasets.load_dataset_builder(name, config or None)
+    splits, features = builder.info.splits, builder.info.features
+    if splits and address.split.partition("[")[0] not in splits:
+        raise UserError(f"corpus {spec!r}: no split {address.split!r}; the splits are {', '.join(splits)}")
+    if features and address.field not in features:
+        raise refuse_field(f"corpus {spec!r}", address.field, list(features))
+    return builder
+
+
+def _load_from_hub(builder: Any, split: str, streaming: bool) -> Any:
+    if streaming:
+        return builder.as_streaming_dataset(split=split)
+    builder.download_and_prepare()
+    return builder.as_dataset(split=split)
+
+
+@contextlib.contextmanager
+def _readable(spec: str) -> Iterator[None]:
+    """Turns what goes wrong in the datasets library into one line; its own warnings about retries are kept quiet."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    except ConnectionError as error:
+        raise UserError(
+            f"corpus {spec!r}: the hub cannot be reached ({one_line(error)}); without a network point at local files: "
+            "hf:FOLDER of save_to_disk or of parquet files, hf:FILES.parquet or hf:FILES.jsonl"
+        ) from error
+    except UserError:
+        raise
+    except Exception as error:  # of a library that has many kinds
+        raise UserError(f"corpus {spec!r}: {one_line(error)}") from error
+    finally:
+        logger.setLevel(level)
