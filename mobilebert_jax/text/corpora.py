@@ -35,9 +35,10 @@ def open_corpus(spec: str, selection: Selection | None = None, streaming: bool =
         raise UserError(
             f"corpus {spec!r}: {spec[: parts[0].start()]!r} has no weight; a mixture gives one to every part"
         )
+    weights = tuple(_weight(part["weight"], spec) for part in parts)
     ends = [part.start() for part in parts[1:]] + [len(spec)]
     sources = tuple(open_source(spec[a.end() : b], streaming) for a, b in zip(parts, ends, strict=True))
-    return Selected(spec, sources, tuple(_weight(part["weight"], spec) for part in parts), selection)
+    return Selected(spec, sources, weights, selection)
 
 
 def open_source(spec: str, streaming: bool = False) -> Corpus:

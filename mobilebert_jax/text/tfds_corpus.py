@@ -31,13 +31,21 @@ class TfdsRecords:
     def __iter__(self) -> Iterator[str]:
         empty = True
         for start in range(0, len(self.records), RECORDS_AT_ONCE):
-            wanted = range(start, min(start + RECORDS_AT_ONCE, len(self.records)))
-            for number, record in enumerate(self.records.__getitems__(list(wanted)), start=start):
+            for number, record in enumerate(self._read(start), start=start):
                 if document := clean_document(self._text(number, record[self.address.field])):
                     empty = False
                     yield document
         if empty:
             raise UserError(f"corpus {self.spec!r}: no text in it")
+
+    def _read(self, start: int) -> list[dict[str, Any]]:
+        wanted = list(range(start, min(start + RECORDS_AT_ONCE, len(self.records))))
+        try:
+            return self.records.__getitems__(wanted)
+        except Exception as error:  # of a library that has many kinds
+            raise UserError(
+                f"corpus {self.spec!r}, records {wanted[0]} to {wanted[-1]}: cannot be read ({one_line(error)})"
+            ) from error
 
     def _text(self, number: int, value: Any) -> str:
         if not isinstance(value, bytes | str):
@@ -81,15 +89,18 @@ def open_tfds(spec: str, rest: str) -> TfdsRecords:
 
 
 def _builder(tfds: Any, spec: str, where: str) -> Any:
+    if (Path(where) / "dataset_info.json").is_file():
+        return tfds.builder_from_directory(where)
+    if Path(where).is_dir():
+        raise UserError(f"corpus {spec!r}: {where} holds no dataset_info.json; name the folder of one version")
     try:
-        if (Path(where) / "dataset_info.json").is_file():
-            return tfds.builder_from_directory(where)
-        if Path(where).is_dir():
-            raise UserError(f"corpus {spec!r}: {where} holds no dataset_info.json; name the folder of one version")
-        return tfds.builder(where)
-    except (tfds.core.DatasetNotFoundError, AssertionError, ValueError, ImportError, OSError) as error:
-        place = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-        raise UserError(
-            f"corpus {spec!r}: {one_line(error)[:160]}; it must be prepared below TFDS_DATA_DIR ({place}) with "
-            "file_format='array_record', or be the path of a prepared folder"
-        ) from error
+        return tfds.builder(where, data_dir=os.environ.get("TFDS_DATA_DIR"))
+    except tfds.core.DatasetNotFoundError as error:
+        reason, cause = "no such data set", error
+    except (AssertionError, ValueError, ImportError, OSError) as error:
+        reason, cause = one_line(error), error
+    place = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    raise UserError(
+        f"corpus {spec!r}: {reason}; it must be prepared with file_format='array_record' below TFDS_DATA_DIR ({place}) "
+        "or be the path of a prepared folder"
+    ) from cause

@@ -1,98 +1,101 @@
-import gzip
-import json
-import lzma
+import subprocess
+import sys
 
 import pytest
-import zstandard
 
 from mobilebert_jax.text.corpora import open_corpus
+from mobilebert_jax.text.selection import Selection
 from mobilebert_jax.utils.errors import UserError
 
-TEXT = "First paragraph.\n  Second one.  \n\n \n\nAnother document — with a dash.\n"
-DOCUMENTS = ["First paragraph.\nSecond one.", "Another document — with a dash."]
-PACK = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".zst": zstandard.compress}
 
-
-def write(path, text, pack=bytes):
-    path.write_bytes(pack(text.encode()))
-    return str(path)
-
-
-@pytest.mark.parametrize("suffix", PACK)
-def test_blank_lines_separate_documents_in_plain_and_compressed_files(tmp_path, suffix):
-    corpus = open_corpus(write(tmp_path / f"a.txt{suffix}", TEXT, PACK[suffix]))
-    assert list(corpus) == DOCUMENTS
-    assert list(corpus) == DOCUMENTS, "a corpus can be walked again"
-
-
-def test_a_file_without_blank_lines_is_one_document(tmp_path):
-    assert list(open_corpus(write(tmp_path / "a.txt", "One.\r\nTwo.\r\n"))) == ["One.\nTwo."]
-
-
-def test_json_lines_hold_a_document_each(tmp_path):
-    lines = [json.dumps({"text": "One.\n\n Two. ", "id": 1}), "", json.dumps({"text": " "}), '{"text": "é\\ud800"}']
-    assert list(open_corpus(write(tmp_path / "a.jsonl", "\n".join(lines)))) == ["One.\nTwo.", "é?"]
-
-
-def test_globs_take_files_in_order_and_the_spec_is_kept(tmp_path):
-    for name in ("b", "a"):
-        write(tmp_path / f"{name}.txt", name)
-    spec = f"text:{tmp_path}/*.txt"
-    corpus = open_corpus(spec)
-    assert list(corpus) == ["a", "b"]
-    assert corpus.spec == spec
-
-
-def test_a_byte_order_mark_is_no_text(tmp_path):
-    assert list(open_corpus(write(tmp_path / "a.txt", "\ufeffHello."))) == ["Hello."]
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text("\n\n".join(f"{name} {i}" for i in range(8)))
+    (tmp_path / "2*.txt").write_text("a star")
+    return tmp_path
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
         ("builtin:wikipedia", "builtin:python-docs is the one"),
-        ("s3://bucket/a.txt", "unknown scheme 's3'"),
-        ("{}/gone.txt", "no such file"),
-        ("{}/*.txt", "no such file"),
-        ("{}", r"this is a folder; name a file or a glob such as .*\*\.txt"),
-        ("{}/a.csv", "neither .txt nor .jsonl"),
+        (
+            "s3://bucket/a.txt",
+            "unknown scheme 's3'; the kinds of sources are text:, hf:, tfds: and builtin:python-docs",
+        ),
+        ("0.5*builtin:python-docs+0.5*s3:b", "'s3:b': unknown scheme 's3'"),
+        ("0*text:a.txt+1*text:b.txt", "the weight 0 must be a number above 0"),
+        ("1.2.3*text:a.txt", "the weight 1.2.3 must be a number above 0"),
+        ("text:a.txt+0.5*text:b.txt", "'text:a.txt' has no weight"),
+        ("hf:#text", "NAME@SPLIT#FIELD is needed"),
+        ("tfds:", "NAME@SPLIT#FIELD is needed"),
+        ("hf:a#", "NAME@SPLIT#FIELD is needed"),
     ],
 )
-def test_wrong_specs_are_refused_when_opened(tmp_path, spec, message):
-    (tmp_path / "a.csv").touch()
-    with pytest.raises(UserError, match=message):
-        open_corpus(spec.format(tmp_path))
+def test_wrong_specs_are_refused_when_opened(spec, message):
+    with pytest.raises(UserError) as error:
+        open_corpus(spec)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_python_docs_have_no_fingerprint():
+    corpus = open_corpus("builtin:python-docs")
+    assert (corpus.spec, corpus.identity) == ("builtin:python-docs", {})
+
+
+def test_a_mixture_takes_from_every_source_by_weight(folder):
+    spec = f"3*text:{folder}/a.txt+1*text:{folder}/b.txt"
+    corpus = open_corpus(spec)
+    assert list(corpus) == ["a 0", "b 0", "a 1", "a 2", "a 3", "b 1", "a 4", "a 5", "a 6", "b 2", "a 7"]
+    assert list(corpus) == list(open_corpus(spec)), "every walk is the same"
+    assert corpus.spec == spec
+
+
+def test_a_mixture_s_identity_follows_each_source_and_the_selection(folder):
+    spec = f"0.5*text:{folder}/a.txt+0.5*text:{folder}/b.txt"
+    first = open_corpus(spec).identity
+    assert open_corpus(spec, Selection(min_characters=2)).identity == {**first, "min_characters": 2}
+    (folder / "b.txt").write_text("another")
+    assert open_corpus(spec).identity != first
+
+
+def test_a_star_in_a_path_is_no_weight(folder):
+    assert list(open_corpus(f"{folder}/2*.txt")) == ["a star"]
+
+
+def test_a_selection_applies_to_a_single_source(folder):
+    path = str(folder / "a.txt")
+    assert list(open_corpus(path, Selection(max_documents=2))) == ["a 0", "a 1"]
+    assert open_corpus(path, Selection()).identity == open_corpus(path).identity
+    with pytest.raises(UserError, match="every document has under 4 characters"):
+        list(open_corpus(path, Selection(min_characters=4)))
+
+
+def test_an_empty_source_of_a_mixture_is_refused(folder):
+    (folder / "empty.txt").write_text("\n")
+    with pytest.raises(UserError, match="no text in it"):
+        list(open_corpus(f"0.9*text:{folder}/a.txt+0.1*text:{folder}/empty.txt"))
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "message"),
-    [
-        ("a.txt", b" \n\n", "no text in it"),
-        ("a.txt", b"caf\xe9", "not UTF-8"),
-        ("a.txt.gz", b"plain", "cannot be read"),
-        ("a.txt.xz", b"plain", "cannot be read"),
-        ("a.txt.zst", b"plain", "cannot be read"),
-        ("a.jsonl", b'{"text": "x"}\nnonsense', "line 2"),
-        ("a.jsonl", b'{"body": "x"}', 'line 1.*field "text"'),
-        ("a.jsonl", b'{"text": 5}', '"text" is int'),
-    ],
+    ("spec", "package"),
+    [("hf:a", "datasets"), ("tfds:a", "tensorflow-datasets")],
 )
-def test_bad_files_are_named_while_reading(tmp_path, name, data, message):
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(UserError, match=message) as error:
-        list(open_corpus(str(tmp_path / name)))
-    assert str(tmp_path / name) in str(error.value)
+def test_a_missing_library_is_one_line_that_says_what_to_install(monkeypatch, spec, package):
+    monkeypatch.setitem(sys.modules, package.replace("-", "_"), None)
+    with pytest.raises(UserError) as error:
+        open_corpus(spec)
+    assert f"needs the package {package}" in str(error.value)
+    assert "pip install 'mobilebert-jax[data]'" in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
-def test_files_cut_short_are_noticed(tmp_path, suffix):
-    packed = PACK[suffix]("".join(f"Line {i}.\n\n" for i in range(5000)).encode())
-    (tmp_path / f"a.txt{suffix}").write_bytes(packed[:-9])
-    with pytest.raises(UserError, match="the file must be whole"):
-        list(open_corpus(str(tmp_path / f"a.txt{suffix}")))
-
-
-def test_zstd_frames_one_after_another_are_one_text(tmp_path):
-    frames = b"".join(zstandard.compress(part.encode()) for part in ("One.\n\nTw", "o.\n\n", "Three."))
-    (tmp_path / "a.txt.zst").write_bytes(frames)
-    assert list(open_corpus(str(tmp_path / "a.txt.zst"))) == ["One.", "Two.", "Three."]
+def test_the_libraries_are_imported_by_nobody_who_does_not_need_them(folder):
+    program = (
+        "import sys\n"
+        "from mobilebert_jax.recipes.run import run_recipe\n"
+        "from mobilebert_jax.text.corpora import open_corpus\n"
+        "list(open_corpus(sys.argv[1]))\n"
+        "assert not {'datasets', 'tensorflow_datasets', 'sentencex', 'tensorflow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(folder / "a.txt")], check=True)
