@@ -5,7 +5,7 @@ import glob
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from mobilebert_jax.text.corpus import Address, clean_document, library, one_line, parse_address, refuse_field
 from mobilebert_jax.text.fingerprints import files_fingerprint
+from mobilebert_jax.text.text_files import first_bad_byte
 from mobilebert_jax.utils.errors import UserError
 
 FILE_KINDS = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
@@ -27,6 +28,7 @@ class HuggingFace:
 
     `source` is what the datasets library opened: a Dataset or an IterableDataset (local), or a builder (hub), which
     loads the rows when they are first asked for, onto the disk or, `streaming`, over the network every time.
+    `text_files` are the local json files behind it.
     """
 
     spec: str
@@ -34,6 +36,7 @@ class HuggingFace:
     source: Any
     fingerprint: str
     streaming: bool = True
+    text_files: tuple[Path, ...] = ()
 
     @property
     def identity(self) -> dict[str, str]:
@@ -42,7 +45,7 @@ class HuggingFace:
 
     def __iter__(self) -> Iterator[str]:
         field, number, empty = self.address.field, 0, True
-        with _readable(self.spec):
+        with _readable(self.spec, self.text_files):
             for batch in self._rows.iter(batch_size=ROWS_AT_ONCE):
                 if field not in batch:
                     raise refuse_field(f"corpus {self.spec!r}", field, list(batch))
@@ -81,7 +84,8 @@ def open_hugging_face(spec: str, rest: str, streaming: bool) -> HuggingFace:
         datasets.disable_progress_bars()
     place, _, config = address.where.partition(",")
     files = sorted(path for path in map(Path, glob.glob(place, recursive=True)) if path.is_file())
-    with _readable(spec):
+    text_files = tuple(path for path in files if FILE_KINDS.get(_suffix(path)) == "json")
+    with _readable(spec, text_files):
         if Path(place).is_dir():
             rows = _open_folder(datasets, spec, Path(place), config, address)
             fingerprint = files_fingerprint(_files_below(Path(place)))
@@ -96,7 +100,7 @@ def open_hugging_face(spec: str, rest: str, streaming: bool) -> HuggingFace:
     names = rows.column_names
     if names is not None and address.field not in names:
         raise refuse_field(f"corpus {spec!r}", address.field, names)
-    return HuggingFace(spec, address, rows, fingerprint)
+    return HuggingFace(spec, address, rows, fingerprint, text_files=text_files)
 
 
 def _open_folder(datasets: Any, spec: str, folder: Path, config: str, address: Address) -> Any:
@@ -149,21 +153,31 @@ def _load_from_hub(builder: Any, split: str, streaming: bool) -> Any:
 
 
 @contextlib.contextmanager
-def _readable(spec: str) -> Iterator[None]:
-    """Turns what goes wrong in the datasets library into one line; its own warnings about retries are kept quiet."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def _readable(spec: str, files: Sequence[Path] = ()) -> Iterator[None]:
+    """Turns what goes wrong in the datasets library into one line; what it logs on the way is kept quiet.
+
+    `files` are the local files that are read, if they are text.
+    """
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
+    except UserError:
+        raise
     except ConnectionError as error:
         raise UserError(
             f"corpus {spec!r}: the hub cannot be reached ({one_line(error)}); without a network point at local files: "
             "hf:FOLDER of save_to_disk or of parquet files, hf:FILES.parquet or hf:FILES.jsonl"
         ) from error
-    except UserError:
-        raise
+    except StopIteration as error:  # there is not even a first row
+        raise UserError(f"corpus {spec!r}: no text in it") from error
     except Exception as error:  # of a library that has many kinds
+        for path in files:
+            if place := first_bad_byte(path):
+                raise UserError(f"{path}: not UTF-8 text ({place}); convert it to UTF-8") from error
         raise UserError(f"corpus {spec!r}: {one_line(error)}") from error
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -25,15 +25,15 @@ def read_lines(path: str | Path) -> Iterator[str]:
         with path.open("rb") as raw, io.TextIOWrapper(_decompressed(path, raw), encoding="utf-8-sig") as text:
             yield from text
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({_first_bad_byte(path)}); convert it to UTF-8") from error
+        raise UserError(f"{path}: not UTF-8 text ({first_bad_byte(path)}); convert it to UTF-8") from error
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
         raise UserError(
             f"{path}: cannot be read ({error}); the file must be whole and of the type its name says"
         ) from error
 
 
-def _first_bad_byte(path: Path) -> str:
-    """Where a file that is not UTF-8 stops being it: "line 3, byte 120: invalid start byte", of the text unpacked."""
+def first_bad_byte(path: Path) -> str:
+    """Where a file stops being UTF-8: "line 3, byte 120: invalid start byte", of the text unpacked; "" if nowhere."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     line, offset, pending = 1, 0, 0
     with path.open("rb") as raw, _decompressed(path, raw) as data:
@@ -45,7 +45,7 @@ def _first_bad_byte(path: Path) -> str:
                 line += error.object[: error.start].count(b"\n")
                 return f"line {line}, byte {offset - pending + error.start}: {error.reason}"
             if not chunk:
-                return "a bad byte at an unknown place"
+                return ""
             line += chunk.count(b"\n")
             offset += len(chunk)
             pending = len(decoder.getstate()[0])

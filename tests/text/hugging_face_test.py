@@ -71,23 +71,26 @@ def test_the_fingerprint_follows_the_content(folder, tmp_path):
         ("gone.parquet", "no such folder or file"),
         ("other.txt", "files of one kind are needed, all .parquet or all .json or .jsonl"),
         ("a.*", "files of one kind are needed"),
-        ("broken.jsonl", "corpus "),
-        ("broken.parquet", "corpus "),
-        ("latin.jsonl", "corpus "),
-        ("empty.jsonl", "corpus "),
+        ("broken.jsonl", "JSON parse error"),
+        ("broken.parquet", "Parquet magic bytes not found"),
+        (
+            "latin.jsonl",
+            "latin.jsonl: not UTF-8 text (line 2, byte 30: invalid continuation byte); convert it to UTF-8",
+        ),
+        ("empty.jsonl", "no text in it"),
         ("blank.jsonl", "no text in it"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(folder, name, message):
+def test_what_cannot_be_read_is_one_line_and_nothing_else(folder, name, message, capfd):
     (folder / "broken.jsonl").write_text('{"text": "a"}\n{"text"')
     (folder / "broken.parquet").write_bytes((folder / "a.parquet").read_bytes()[:-30])
-    (folder / "latin.jsonl").write_bytes('{"text": "caf\xe9"}'.encode("latin-1"))
+    (folder / "latin.jsonl").write_bytes('{"text": "good"}\n{"text": "caf\xe9"}'.encode("latin-1"))
     (folder / "empty.jsonl").write_text("")
     (folder / "blank.jsonl").write_text('{"text": " "}')
     with pytest.raises(UserError) as error:
         list(open_corpus(f"hf:{folder}/{name}"))
     assert message in str(error.value) and name.split("#")[0].split("@")[0] in str(error.value)
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and capfd.readouterr() == ("", "")
 
 
 @pytest.fixture
