@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -13,7 +14,7 @@ from mobilebert_jax.text.corpus import Corpus
 from mobilebert_jax.text.examples import PretrainingExamples
 from mobilebert_jax.text.loader import iterate
 from mobilebert_jax.text.selection import Selection
-from mobilebert_jax.text.store import TokenStore, build_stores
+from mobilebert_jax.text.store import SPLITS, TokenStore, build_stores
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.stopping import Stopper, interruptible, stop_if_asked
 from mobilebert_jax.utils.errors import UserError
@@ -38,9 +39,51 @@ class PreparedData:
 
 def configured_corpus(config: ConfigDict) -> Corpus:
     """The corpus of `config.data`; UserError when there is none of that name."""
-    data = config.data
-    selection = Selection(data.min_characters, data.drop_duplicates, data.max_documents)
-    return open_corpus(data.corpus, selection, data.streaming)
+    return open_corpus(config.data.corpus, _selection(config), config.data.streaming)
+
+
+def _selection(config: ConfigDict) -> Selection:
+    return Selection(config.data.min_characters, config.data.drop_duplicates, config.data.max_documents)
+
+
+def corpus_of_run(config: ConfigDict, workdir: Path) -> Corpus:
+    """The configured corpus; where it cannot be opened any more, the stores made of it in `workdir` stand for it.
+
+    Raises:
+        UserError: the corpus cannot be opened, and no finished stores come from it.
+    """
+    try:
+        return configured_corpus(config)
+    except UserError as error:
+        made = _Prepared.of_run(config, workdir, error)
+        if made is None:
+            raise
+        print(f"{error}; going on with what was made of it before, in {workdir / 'data'}", file=sys.stderr)
+        return made
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """A corpus that is gone: what identifies it is known from its stores, its documents are not."""
+
+    spec: str
+    identity: dict[str, Any]
+    error: UserError
+
+    @classmethod
+    def of_run(cls, config: ConfigDict, workdir: Path, error: UserError) -> "_Prepared | None":
+        """The one that the stores in `workdir` come from; None unless that is the config's."""
+        try:
+            manifests = [TokenStore.open(workdir / "data" / split).manifest for split in SPLITS]
+        except UserError:
+            return None
+        if any(manifest["corpus"] != config.data.corpus for manifest in manifests):
+            return None
+        prints = {name: manifests[0][name] for name in ("corpus_fingerprint",) if name in manifests[0]}
+        return cls(config.data.corpus, prints | _selection(config).identity, error)
+
+    def __iter__(self) -> Iterator[str]:
+        raise self.error
 
 
 def corpus_input(corpus: Corpus) -> dict[str, str]:
@@ -52,7 +95,7 @@ def corpus_input(corpus: Corpus) -> dict[str, str]:
 def prepare(config: ConfigDict, workdir: Path, stopper: Stopper, corpus: Corpus | None = None) -> PreparedData:
     """Makes whatever of `workdir/data` is not there yet: tokenizer/, train/, heldout/, manifest.json.
 
-    `corpus` is `configured_corpus(config)` where that was opened before.
+    `corpus` is `corpus_of_run(config, workdir)` where that was opened before.
 
     Raises:
         UserError: no such corpus or tokenizer, or too little text. Stopped: asked to stop; half a store is thrown away.

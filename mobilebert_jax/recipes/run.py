@@ -11,7 +11,7 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
 from mobilebert_jax.models.tensor_files import weights_sha256
-from mobilebert_jax.recipes.data import PreparedData, check_examples, configured_corpus, corpus_input, prepare
+from mobilebert_jax.recipes.data import PreparedData, check_examples, corpus_input, corpus_of_run, prepare
 from mobilebert_jax.recipes.finetune import finetune, question_inputs
 from mobilebert_jax.recipes.lock import locked
 from mobilebert_jax.recipes.phases import distill_phase, teacher_phase, transfer_phase
@@ -84,7 +84,7 @@ def _check(config: ConfigDict) -> None:
 
 def _prepared(config: ConfigDict, workdir: Path, stopper: Stopper, source: Mapping[str, Any] | None) -> PreparedData:
     given = {"teacher.path": file_input("teacher.path", config.teacher.path)} if config.teacher.path else {}
-    corpus = configured_corpus(config)
+    corpus = corpus_of_run(config, workdir)
     claim(workdir, config, given | question_inputs(config) | corpus_input(corpus), source)
     return prepare(config, workdir, stopper, corpus)
 

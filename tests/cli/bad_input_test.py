@@ -29,6 +29,10 @@ CONFIG = [  # a setting, what the line must say
     ("distill.ground_truth_ratio=2", "distill.ground_truth_ratio=2.0"),
     ("data.mask_probability=0", "data.mask_probability=0.0"),
     ("data.heldout_fraction=1", "data.heldout_fraction=1.0"),
+    ("data.min_characters=-1", "data.min_characters=-1: must not be negative"),
+    ("data.max_documents=-1", "data.max_documents=-1: must not be negative"),
+    ("data.min_characters=9999", "every document has under 9999 characters"),
+    ("data.sentences=pysbd", "data.sentences='pysbd': must be rules, or sentencex:LANGUAGE"),
     ("data.short_sequence_probability=-0.1", "data.short_sequence_probability=-0.1"),
     ("data.vocab_size=6", "vocab_size=6 is too small"),
     ("model.student.num_attention_heads=5", "model.student.num_attention_heads=5: does not divide"),
@@ -67,7 +71,22 @@ CORPORA = [
     ("other-format.pdf", "other-format.pdf is neither"),
     ("model", "this is a folder"),
 ]
-OTHER_CORPORA = [("builtin:novels", "builtin:novels"), ("s3://bucket/a.txt", "s3"), ("", "data.corpus is empty")]
+OTHER_CORPORA = [
+    ("builtin:novels", "builtin:novels"),
+    ("s3://bucket/a.txt", "s3"),
+    ("", "data.corpus is empty"),
+    ("0*text:a.txt", "the weight 0 must be a number above 0"),
+    ("0.5*text:{bad}/good.txt+0.5*text:{bad}/empty.txt", "empty.txt': no text in it"),
+    ("{bad}/good.txt#body", "good.txt has no fields"),
+]
+LIBRARY_CORPORA = [  # needs datasets or tensorflow-datasets
+    ("hf:{bad}/nowhere", "no such folder or file: {bad}/nowhere"),
+    ("hf:{bad}/field.jsonl", 'no field "text"; the fields are body'),
+    ("hf:{bad}/number.jsonl", '"text" is int; a string is needed'),
+    ("hf:{bad}/other-format.pdf", "files of one kind are needed"),
+    ("tfds:no_such_set", "no such data set; it must be prepared"),
+    ("tfds:{bad}/model", "model holds no dataset_info.json"),
+]
 TOKENIZERS = [
     ("nowhere.vocab", "nowhere.vocab: no such tokenizer"),
     ("no-mask.vocab", "no-mask.vocab: no [MASK]"),
@@ -185,6 +204,12 @@ def test_files(refused, setting, name, message):
 
 @pytest.mark.parametrize(("spec", "message"), OTHER_CORPORA)
 def test_names_of_corpora(refused, spec, message):
+    assert message in refused("run", "--workdir=w", f"--config.data.corpus={spec}")
+
+
+@pytest.mark.parametrize(("spec", "message"), LIBRARY_CORPORA)
+def test_corpora_of_libraries(refused, spec, message):
+    pytest.importorskip("datasets" if spec.startswith("hf:") else "tensorflow_datasets")
     assert message in refused("run", "--workdir=w", f"--config.data.corpus={spec}")
 
 

@@ -1,8 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 
 from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.recipes.data import check_examples, prepare, pretraining_examples
+from mobilebert_jax.recipes.run import prepare_run
 from mobilebert_jax.recipes.settings import phase_seed
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.stopping import Stopper
@@ -66,6 +69,62 @@ def test_phases_and_sides_see_different_examples(tiny_run, tmp_path):
         assert np.array_equal(made.batch(3)["input_ids"], again.batch(3)["input_ids"])
         batches.append(made.batch(3)["input_ids"].tobytes())
     assert len(set(batches)) == 3
+
+
+def test_the_defaults_add_nothing_to_the_stores_but_the_text_s_fingerprint(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("mobilebert_jax.text.python_docs.documents", lambda: tuple(f"The cat {i}." for i in range(9)))
+    keys = {"version", "corpus", "tokenizer", "vocab_size", "heldout_fraction", "split", "sha256"}
+    keys |= {"num_documents", "num_sentences", "num_tokens"}
+    config = tiny_config(tiny_run)
+    assert set(prepare(config, tmp_path / "text", Stopper()).train.manifest) == {*keys, "corpus_fingerprint"}
+    config.data.corpus = "builtin:python-docs"
+    assert set(prepare(config, tmp_path / "docs", Stopper()).train.manifest) == keys
+
+
+def test_the_settings_choose_documents_and_belong_to_the_store(tiny_run, tmp_path):
+    documents = (tiny_run.folder / "corpus.txt").read_text().split("\n\n")
+    for name, part in (("a", documents[:40]), ("b", documents[20:])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps({"body": text}) for text in part))
+    config = tiny_config(tiny_run, "data.drop_duplicates=true", "data.min_characters=60", "data.max_documents=25")
+    config.data.corpus = f"0.5*text:{tmp_path}/a.jsonl#body+0.5*text:{tmp_path}/b.jsonl#body"
+    data = prepare(config, tmp_path / "run", Stopper())
+    assert data.train.num_documents + data.heldout.num_documents == 25
+    identity = {"drop_duplicates": True, "min_characters": 60, "max_documents": 25, "corpus": config.data.corpus}
+    assert data.train.manifest | identity == data.train.manifest
+    config.data.max_documents = 26
+    data = prepare(config, tmp_path / "run", Stopper())
+    assert data.train.num_documents + data.heldout.num_documents == 26
+
+
+def test_a_run_goes_on_with_the_text_it_began_with_only(tiny_run, tmp_path):
+    path, workdir = tmp_path / "a.txt", tmp_path / "run"
+    path.write_bytes((tiny_run.folder / "corpus.txt").read_bytes())
+    config = tiny_config(tiny_run, f"data.corpus={path}")
+    first = prepare_run(config, workdir, Stopper()).train.manifest
+    path.write_text(path.read_text() + "\n\nOne more document. It is short.\n")
+    with pytest.raises(UserError, match=r"data.corpus: .* was started with another one \(\w{12}, now \w{12}\)"):
+        prepare_run(config, workdir, Stopper())
+    path.write_bytes((tiny_run.folder / "corpus.txt").read_bytes())
+    assert prepare_run(config, workdir, Stopper()).train.manifest == first
+
+
+def test_a_corpus_that_is_gone_is_not_needed_once_it_is_prepared(tiny_run, tmp_path, capsys):
+    path, workdir = tmp_path / "a.txt", tmp_path / "run"
+    path.write_bytes((tiny_run.folder / "corpus.txt").read_bytes())
+    config = tiny_config(tiny_run, f"data.corpus={path}")
+    first = prepare_run(config, workdir, Stopper()).train.manifest
+    path.unlink()
+    assert prepare_run(config, workdir, Stopper()).train.manifest == first
+    assert "no such file" in (said := capsys.readouterr().err) and "going on with what was made of it before" in said
+    for change in ("data.corpus=other.txt", "data.max_documents=9"):
+        changed = tiny_config(tiny_run, f"data.corpus={path}", change)
+        with pytest.raises(
+            UserError, match="no such file" if "corpus" in change else "max_documents=9: .* was started"
+        ):
+            prepare_run(changed, workdir, Stopper())
+    (workdir / "data" / "train" / "manifest.json").unlink()
+    with pytest.raises(UserError, match="no such file"):
+        prepare_run(config, workdir, Stopper())
 
 
 @pytest.mark.parametrize(
