@@ -89,18 +89,23 @@ def open_tfds(spec: str, rest: str) -> TfdsRecords:
 
 
 def _builder(tfds: Any, spec: str, where: str) -> Any:
+    """The data set as its files describe it: the code that made it is not needed and never run."""
     if (Path(where) / "dataset_info.json").is_file():
         return tfds.builder_from_directory(where)
     if Path(where).is_dir():
         raise UserError(f"corpus {spec!r}: {where} holds no dataset_info.json; name the folder of one version")
+    place = os.environ.get("TFDS_DATA_DIR", str(Path("~", "tensorflow_datasets")))
     try:
-        return tfds.builder(where, data_dir=os.environ.get("TFDS_DATA_DIR"))
-    except tfds.core.DatasetNotFoundError as error:
-        reason, cause = "no such data set", error
-    except (AssertionError, ValueError, ImportError, OSError) as error:
-        reason, cause = one_line(error), error
-    place = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-    raise UserError(
-        f"corpus {spec!r}: {reason}; it must be prepared with file_format='array_record' below TFDS_DATA_DIR ({place}) "
-        "or be the path of a prepared folder"
-    ) from cause
+        name, chosen = tfds.core.naming.parse_builder_name_kwargs(where)
+    except ValueError as error:
+        raise UserError(
+            f"corpus {spec!r}: no such folder, and no name of a data set either: NAME, NAME/CONFIG, NAME/CONFIG:1.0.0"
+        ) from error
+    try:
+        open_prepared = tfds.core.read_only_builder.builder_from_files
+        return open_prepared(str(name), data_dir=os.environ.get("TFDS_DATA_DIR"), **chosen)
+    except (ValueError, AssertionError, OSError) as error:  # not found is a ValueError
+        raise UserError(
+            f"corpus {spec!r}: no such data set below TFDS_DATA_DIR ({place}); it must be prepared there with "
+            "file_format='array_record', or be the path of a prepared folder"
+        ) from error

@@ -84,7 +84,7 @@ LIBRARY_CORPORA = [  # needs datasets or tensorflow-datasets
     ("hf:{bad}/field.jsonl", 'no field "text"; the fields are body'),
     ("hf:{bad}/number.jsonl", '"text" is int; a string is needed'),
     ("hf:{bad}/other-format.pdf", "files of one kind are needed"),
-    ("tfds:no_such_set", "no such data set; it must be prepared"),
+    ("tfds:no_such_set", "no such data set below TFDS_DATA_DIR"),
     ("tfds:{bad}/model", "model holds no dataset_info.json"),
 ]
 TOKENIZERS = [
