@@ -122,8 +122,12 @@ def _open_files(datasets: Any, spec: str, files: list[Path], address: Address) -
     kinds = {FILE_KINDS.get(_suffix(path)) for path in files}
     if None in kinds or len(kinds) > 1:
         raise UserError(f"corpus {spec!r}: files of one kind are needed, all .parquet or all .json or .jsonl")
-    names = [str(path) for path in files]
-    return datasets.load_dataset(kinds.pop(), data_files=names, split="train", streaming=True)
+    kind = kinds.pop()
+    wanted = {"data_files": [str(path) for path in files], "split": "train", "streaming": True}
+    rows = datasets.load_dataset(kind, **wanted)
+    if kind == "parquet" and address.field in (rows.column_names or []):
+        rows = datasets.load_dataset(kind, columns=[address.field], **wanted)  # the other columns are not even read
+    return rows
 
 
 def _suffix(path: Path) -> str:
