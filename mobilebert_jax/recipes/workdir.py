@@ -12,6 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mobilebert_jax.models.tensor_files import weights_sha256
+from mobilebert_jax.recipes.defaults import default_config
 from mobilebert_jax.recipes.environment import changes, environment
 from mobilebert_jax.recipes.lock import make_workdir
 from mobilebert_jax.utils.errors import UserError
@@ -147,7 +148,8 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def _check_same(workdir: Path, old: dict[str, Any], resolved: dict[str, Any], inputs: dict[str, str]) -> None:
-    differing = first_difference(old["config"], resolved)
+    # A folder from before a setting existed was made with what is now its default.
+    differing = first_difference(flat(default_config().to_dict()) | flat(old["config"]), resolved)
     if differing is not None:
         name, before, after = differing
         raise UserError(

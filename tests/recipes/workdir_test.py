@@ -148,3 +148,14 @@ def test_where_the_config_came_from_is_written_down_and_handed_on(tmp_path):
     assert handed_on == {"config": "demo", "changed": {"seed": [0, 3], "teacher.log_every": [20, 7]}}
     assert (again.seed, again.teacher.log_every) == (3, 7)
     assert load_with_source(str(tmp_path / "config.json"), ["seed=0"])[1]["changed"] == {}
+
+
+def test_a_folder_from_before_a_setting_existed_was_made_with_its_default(started):
+    path = started / "config.json"
+    run = json.loads(path.read_text())
+    del run["config"]["data"]["whole_word"]
+    path.write_text(json.dumps(run))
+    claim(started, demo())
+    path.write_text(json.dumps(run))
+    with pytest.raises(UserError, match=r"^config\.data\.whole_word=True: .* was started with False"):
+        claim(started, demo("data.whole_word=true"))
