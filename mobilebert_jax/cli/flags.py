@@ -39,10 +39,12 @@ def load_with_source(spec: str, overrides: Sequence[str]) -> tuple[ConfigDict, d
     """
     name, _, arguments = spec.partition(":")
     path = _find(name)
-    config = _read_run(path) if path.suffix == ".json" else _call(path, spec, arguments)
+    if path.suffix == ".json":
+        config, source = _read_run(path)
+    else:
+        config, source = _call(path, spec, arguments), {"config": spec, "changed": {}}
     _check_leaves(config, spec)
     before = leaves_of(config)
-    source = _source_of_run(path) if path.suffix == ".json" else {"config": spec, "changed": {}}
     for override in overrides:
         apply_override(config, override)
     config.lock()
@@ -50,14 +52,6 @@ def load_with_source(spec: str, overrides: Sequence[str]) -> tuple[ConfigDict, d
     here = leaves_of(config)
     changed = {setting: [there[setting], here[setting]] for setting in here if here[setting] != there[setting]}
     return config, {**source, "changed": changed}
-
-
-def _source_of_run(path: Path) -> dict[str, Any]:
-    """What the run says of its own source; the file itself where it says nothing."""
-    source = json.loads(path.read_text(encoding="utf-8")).get("source")
-    if not isinstance(source, dict) or not isinstance(source.get("changed"), dict):
-        return {"config": str(path), "changed": {}}
-    return source
 
 
 def default_workdir(spec: str, suffix: str = "") -> Path:
@@ -114,13 +108,16 @@ def _find(name: str) -> Path:
     raise UserError(f"--config={name}: no such file; configs that come with the project: {', '.join(known)}")
 
 
-def _read_run(path: Path) -> ConfigDict:
-    """The config that a run has written down; JSON's lists are the config's tuples."""
+def _read_run(path: Path) -> tuple[ConfigDict, dict[str, Any]]:
+    """The config that a run has written down, JSON's lists as the config's tuples, and its source: itself if unsaid."""
     try:
-        resolved = json.loads(path.read_text(encoding="utf-8"))["config"]
-        return _tuples(dict(resolved))
+        run = json.loads(path.read_text(encoding="utf-8"))
+        config, source = _tuples(dict(run["config"])), run.get("source")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"--config={path}: not the config.json of a run; give one, or a .py file") from error
+    if not isinstance(source, dict) or not isinstance(source.get("changed"), dict):
+        source = {"config": str(path), "changed": {}}
+    return config, source
 
 
 def _tuples(value: Any) -> Any:

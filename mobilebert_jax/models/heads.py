@@ -63,6 +63,13 @@ def gather_positions(hidden: Array, positions: Array) -> Array:
     return jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
 
 
+def _masked_lm_logits(head: MaskedLM, encoder: MobileBert, hidden: Array, positions: Array | None) -> Array:
+    """The head on hidden [B, S, H], at positions [B, P] or at every token, with the encoder's own word table."""
+    if positions is not None:
+        hidden = gather_positions(hidden, positions)
+    return head(hidden, nn.unbox(encoder.variables["params"]["embeddings"]["word_embeddings"]["embedding"]))
+
+
 class MobileBertForPreTraining(nn.Module):
     """Encoder, masked-LM head and next-sentence head."""
 
@@ -88,11 +95,8 @@ class MobileBertForPreTraining(nn.Module):
 
     def heads(self, out: EncoderOutput, masked_positions: Array | None = None) -> PretrainingOutput:
         """The two heads on an encoder output."""
-        hidden = out.last_hidden_state
-        if masked_positions is not None:
-            hidden = gather_positions(hidden, masked_positions)
-        table = nn.unbox(self.encoder.variables["params"]["embeddings"]["word_embeddings"]["embedding"])
-        return PretrainingOutput(out, self.masked_lm(hidden, table), self.next_sentence(out.pooler_output))
+        logits = _masked_lm_logits(self.masked_lm, self.encoder, out.last_hidden_state, masked_positions)
+        return PretrainingOutput(out, logits, self.next_sentence(out.pooler_output))
 
     def heads_on(self, last_hidden_state: Array, masked_positions: Array | None = None) -> PretrainingOutput:
         """Pooler and heads on a last hidden state [B, S, H] that something else walked to."""
@@ -120,10 +124,9 @@ class MobileBertForMaskedLM(nn.Module):
     ) -> MaskedLMOutput:
         """Ids [B, S] and masked_positions [B, P] -> MaskedLMOutput; without positions, logits at every token."""
         out = self.encoder(input_ids, attention_mask, token_type_ids, **flags)
-        hidden = out.last_hidden_state
-        hidden = hidden if masked_positions is None else gather_positions(hidden, masked_positions)
-        table = nn.unbox(self.encoder.variables["params"]["embeddings"]["word_embeddings"]["embedding"])
-        return MaskedLMOutput(out, self.masked_lm(hidden, table))
+        return MaskedLMOutput(
+            out, _masked_lm_logits(self.masked_lm, self.encoder, out.last_hidden_state, masked_positions)
+        )
 
 
 class MobileBertForNextSentencePrediction(nn.Module):

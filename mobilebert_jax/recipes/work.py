@@ -1,5 +1,6 @@
 """How much work the steps of each phase are, so that the time left can be said of phases that have not begun."""
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +10,7 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import abstract_params
 from mobilebert_jax.recipes.plans import distill_plan, transfer_plan
-from mobilebert_jax.recipes.settings import PHASES, active_phases, transfer_pair
+from mobilebert_jax.recipes.settings import active_phases, transfer_pair
 from mobilebert_jax.training.stages import Stage
 from mobilebert_jax.utils.trees import named_leaves
 
@@ -39,6 +40,10 @@ class _Network:
         return predictions * self._hidden * (self._hidden + self._vocabulary)
 
 
+# Every phase of a run asks anew.
+_network = functools.cache(_Network)
+
+
 def recipe_work(
     config: ConfigDict, phases: Sequence[str], teacher: ModelConfig, student: ModelConfig
 ) -> dict[str, tuple[Steps, ...]]:
@@ -46,10 +51,10 @@ def recipe_work(
 
     Embeddings are left out.
     """
-    networks = {"teacher": _Network(teacher), "student": _Network(student)}
+    networks = {"teacher": _network(teacher), "student": _network(student)}
     made = {}
-    for name in PHASES:
-        if name in phases and name in active_phases(config):
+    for name in active_phases(config):
+        if name in phases:
             stages = _stages(config, name, networks, teacher, student)
             made[name] = tuple((steps, config[name].batch_size * work) for steps, work in stages)
     return made

@@ -118,8 +118,7 @@ class _PhaseRun:
         plan = self.phase.plan
         if self._unevaluated():
             self._evaluate(self.step)
-            if self.stopper.reason:
-                raise self._stopped()
+            stop_if_asked(self.stopper, self._where())
         batches = self.phase.batches(self.step, plan.steps)
         with Progress(self.phase.name, plan.steps, self.step) as progress:
             while self.step < plan.steps:
@@ -204,10 +203,7 @@ class _PhaseRun:
         if self.stopper.reason:  # perhaps only since the evaluation began
             self.checkpoints.save(self.step, params, state.opt_state, meta)
             self.checkpoints.wait()
-            raise self._stopped()
-
-    def _stopped(self) -> Stopped:
-        return Stopped(f"{self.stopper.reason}; {self._where()}")
+            stop_if_asked(self.stopper, self._where())
 
     def _where(self) -> str:
         if self.step == 0:

@@ -23,9 +23,10 @@ class Progress:
 
     def __init__(self, phase: str, steps: int, step: int):
         self._phase, self._steps = phase, steps
-        common = {"disable": None, "leave": False}
         self._bar = tqdm(total=steps, initial=step, desc=phase, unit="step", disable=None, dynamic_ncols=True)
-        self._lines = [tqdm(bar_format="  {desc}", position=row, dynamic_ncols=True, **common) for row in (1, 2)]
+        self._lines = [
+            tqdm(bar_format="  {desc}", position=row, disable=None, leave=False, dynamic_ncols=True) for row in (1, 2)
+        ]
 
     def __enter__(self) -> "Progress":
         return self
