@@ -117,13 +117,13 @@ class _Running:
         return self.phase.programs[self.index].join(self.state.trained, self.rest, block)
 
     def run(self, steps: int = 1) -> tuple[float, dict[str, Any], Any]:
-        """(seconds of so many steps, the last one's metrics and batch)."""
+        """(seconds of so many steps, the last one's metrics and what it was fed)."""
         began = time.perf_counter()
         for _ in range(steps):
-            batch = next(self.batches)
-            self.state, metrics = self.call(self.state, self.rest, self.phase.teacher, batch, self.control)
+            fed = next(self.batches)
+            self.state, metrics = self.call(self.state, self.rest, self.phase.teacher, fed.batch, self.control)
         jax.block_until_ready((self.state, metrics))
-        return time.perf_counter() - began, metrics, batch
+        return time.perf_counter() - began, metrics, fed
 
 
 def _measured(phase: Phase, index: int, folder: Path, repeats: int) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class _HostWork:
 
     def timed(self, running: _Running, step: int) -> dict[str, float]:
         """Seconds of the work after a step, of a logged line, and of an evaluation's bookkeeping."""
-        _, metrics, batch = running.run()
+        _, metrics, fed = running.run()
         stage = self.phase.plan.stages[self.index]
         work = Work(tuple((each.steps, 1.0) for each in self.phase.plan.stages))
         figures = {name: float(value.mean()) for name, value in metrics.items()}
@@ -176,7 +176,7 @@ class _HostWork:
             bool(metrics["finite"])
             self.checkpoints.check()
             self.progress.advance()
-            self.record.add(metrics, batch, 0.0)
+            self.record.add(metrics, fed, 0.0)
 
         def log() -> None:
             means = self.record.log(step, stage.name)

@@ -8,14 +8,15 @@ from typing import Any
 
 from mobilebert_jax.cli.config_values import format_config
 from mobilebert_jax.cli.flags import default_workdir, load_config, load_with_source
-from mobilebert_jax.cli.inspection_tables import print_contents, print_differences, print_ranges
-from mobilebert_jax.cli.tables import print_answers, print_json, print_results, print_scores
+from mobilebert_jax.cli.inspection_tables import print_contents, print_differences, print_ranges, print_statistics
+from mobilebert_jax.cli.tables import print_answers, print_estimate, print_json, print_results, print_scores
 from mobilebert_jax.cli.weights import export_weights, import_weights  # noqa: F401 (commands too)
 from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
 from mobilebert_jax.recipes.finetune import finetune_folder
-from mobilebert_jax.recipes.run import prepare_run, run_recipe
+from mobilebert_jax.recipes.run import estimate_run, prepare_run, run_recipe
 from mobilebert_jax.recipes.settings import PHASES
 from mobilebert_jax.report.page import write_report
+from mobilebert_jax.text.shards import Share
 from mobilebert_jax.training.stopping import Stopper, interruptible
 from mobilebert_jax.utils.errors import Stopped, UserError
 
@@ -43,8 +44,16 @@ def distill(options: argparse.Namespace) -> None:
 
 def prepare(options: argparse.Namespace) -> None:
     """Tokenizer and token stores alone."""
-    config, source = load_with_source(options.config, options.overrides)
-    data = prepare_run(config, _workdir(options), options.stopper, source)
+    config, source = load_with_source(options.config, _overrides(options))
+    share = Share.parse(options.shard)
+    if options.dry_run:
+        return print_estimate(estimate_run(config, _workdir(options), options.stopper))
+    data = prepare_run(config, _workdir(options), options.stopper, source, share)
+    if data is None:
+        print(
+            f"share {options.shard} is finished; the store is, once the other shares are: {_workdir(options) / 'data'}"
+        )
+        return
     for name, store in (("train", data.train), ("heldout", data.heldout)):
         print(f"{name}: {store.num_documents} documents, {store.num_sentences} sentences, {store.num_tokens} tokens")
     print(f"finished: {_workdir(options) / 'data'}")
@@ -97,13 +106,16 @@ def inspect(options: argparse.Namespace) -> None:
     """What a path holds; with two, what differs."""
     from mobilebert_jax.inspection.compare import compare
     from mobilebert_jax.inspection.contents import read_contents
+    from mobilebert_jax.inspection.stores import store_statistics
 
     if options.ranges:
         return _ranges(options)
     contents = [read_contents(path) for path in (options.path, options.other) if path]
     if len(contents) == 1:
-        print_json(contents[0].to_dict()) if options.json else print_contents(contents[0])
-        return
+        found = contents[0]
+        statistics = store_statistics(found.path) if found.kind == "store" else {}
+        print_json(found.to_dict() | statistics) if options.json else print_contents(found)
+        return print_statistics(statistics) if statistics and not options.json else None
     report = {"kind": contents[0].kind, "paths": [options.path, options.other], **compare(*contents)}
     print_json(report) if options.json else print_differences(report)
 
@@ -127,8 +139,12 @@ def print_config(options: argparse.Namespace) -> None:
 
 def _overrides(options: argparse.Namespace) -> list[str]:
     """Those given, and what other options mean by another name."""
-    dataset = getattr(options, "dataset", "")
-    return [*options.overrides, *([f"finetune.questions={dataset}"] if dataset else [])]
+    named = {
+        "finetune.questions": getattr(options, "dataset", ""),
+        "data.errors": getattr(options, "errors", ""),
+        "data.workers": workers if (workers := getattr(options, "workers", -1)) >= 0 else "",
+    }
+    return [*options.overrides, *(f"{name}={value}" for name, value in named.items() if value != "")]
 
 
 def report(options: argparse.Namespace) -> None:
@@ -147,7 +163,8 @@ def bench(options: argparse.Namespace) -> None:
     for name in ("batch_size", "sequence_length", "repeats"):
         if getattr(options, name, 1) < 1:
             raise UserError(f"--{name}={getattr(options, name)}: must be at least 1")
-    {"transfer": _bench_transfer, "step": _bench_step, "load": _bench_load}[options.what](options)
+    kinds = {"transfer": _bench_transfer, "step": _bench_step, "data": _bench_data, "load": _bench_load}
+    kinds[options.what](options)
 
 
 def _bench_transfer(options: argparse.Namespace) -> None:
@@ -175,6 +192,15 @@ def _bench_step(options: argparse.Namespace) -> None:
         return print_json(bench_step(config, options.repeats))
     print_head(options.repeats)
     print_together(bench_step(config, options.repeats, show=print_row))
+
+
+def _bench_data(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.data import bench_data, print_row
+
+    config = load_config(options.config, options.overrides)
+    if options.json:
+        return print_json(bench_data(config, options.repeats))
+    bench_data(config, options.repeats, show=print_row)
 
 
 def _bench_load(options: argparse.Namespace) -> None:

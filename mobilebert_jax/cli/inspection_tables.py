@@ -26,6 +26,23 @@ def print_contents(contents: Contents) -> None:
         _print_facts(contents.facts["config"], "  ")
 
 
+def print_statistics(statistics: Mapping[str, Any]) -> None:
+    """A store's histograms side by side, unknown tokens, padding, examples."""
+    sentences, documents = statistics["tokens_a_sentence"], statistics["tokens_a_document"]
+    print(f"{'tokens':<12} {'sentences':>14} {'documents':>14}")
+    for name in sentences:
+        print(f"  {name:<10} {sentences[name]:>14,} {documents[name]:>14,}")
+    if "unknown_share" in statistics:
+        print(f"unknown      {statistics['unknown_share']:.4%} of the tokens")
+    for tried in statistics.get("examples", ()):
+        print(
+            f"examples of {tried['sequence_length']} tokens: padding {tried['padding_share']:.1%}, "
+            f"masked {tried['masked_share']:.1%} of the rest; {{word>what the model sees}}:"
+        )
+        for sample in tried["samples"]:
+            print(textwrap.fill(sample, 112, initial_indent="  ", subsequent_indent="  "))
+
+
 def print_differences(report: Mapping[str, Any]) -> None:
     """What `compare` found, or that it found nothing."""
     first, second = report["paths"]

@@ -133,7 +133,10 @@ def _parser() -> argparse.ArgumentParser:
         ("pretrain", "the teacher phase alone"),
         ("distill", "the transfer and distill phases alone"),
     ):
-        _run_options(commands.add_parser(name, help=text, description=text))
+        command = commands.add_parser(name, help=text, description=text)
+        _run_options(command)
+        if name == "prepare":
+            _prepare_options(command)
     _finetune_options(commands.add_parser("finetune", help="question answering on a model folder"))
     _evaluate_options(commands.add_parser("evaluate", help="score a model folder, or a file of predictions"))
     _answer_options(commands.add_parser("answer", help="candidates for a question, with scores and offsets"))
@@ -154,6 +157,17 @@ def _run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--max_minutes", type=float, default=0.0, help="save and exit 42 after so many minutes")
     command.add_argument("--print_config", action="store_true", help="print every setting and its value, do nothing")
     command.epilog = "--config.a.b=value changes one setting of the config, as often as needed"
+
+
+def _prepare_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--errors", default="", choices=["strict", "replace"], help="bytes that are not UTF-8")
+    command.add_argument("--workers", type=int, default=-1, metavar="N", help="processes (default: one a core)")
+    command.add_argument(
+        "--shard", default="0/1", metavar="I/N", help="every N-th shard from number I on, of N machines"
+    )
+    command.add_argument(
+        "--dry_run", action="store_true", help="disk and time it will need, from a sample; write nothing"
+    )
 
 
 def _finetune_options(command: argparse.ArgumentParser) -> None:
@@ -182,7 +196,7 @@ def _answer_options(command: argparse.ArgumentParser) -> None:
 
 
 def _inspect_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", help="a run's folder, <phase>/checkpoints or a step of it, data/train, a model folder")
+    command.add_argument("path", help="a run's folder, <phase>/checkpoints or a step of it, data, a model folder")
     command.add_argument("other", nargs="?", default="", help="another one of the same kind: what differs")
     command.add_argument("--ranges", default="", metavar="FILE", help="a model's activation ranges on this text file")
     command.add_argument("--sequence_length", type=int, default=128, help="of --ranges (default: %(default)s)")
@@ -200,11 +214,14 @@ def _bench_options(command: argparse.ArgumentParser) -> None:
     text = "what logging, evaluation and saving add to the steps of a config's phases"
     step = kinds.add_parser("step", help=text, description=text)
     step.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
+    text = "text to tokens, tokens to examples, examples to the loop, beside what bounds them"
+    data = kinds.add_parser("data", help=text, description=text)
+    data.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
     text = "seconds and memory of loading a model folder, each time in a fresh process"
     load = kinds.add_parser("load", help=text, description=text)
     load.add_argument("--model", default="", metavar="DIR", help="default: MobileBERT with random weights")
     load.set_defaults(config="")
-    for kind in (transfer, step, load):
+    for kind in (transfer, step, data, load):
         kind.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
         _json_option(kind)
 

@@ -4,6 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tqdm import tqdm
+
+from mobilebert_jax.text.estimate import Estimate
 from mobilebert_jax.utils.errors import UserError
 
 COLUMNS = {"exact": "exact", "f1": "f1", "HasAns_f1": "f1 answerable", "NoAns_f1": "f1 unanswerable"}
@@ -32,6 +35,24 @@ def print_answers(answers: Sequence[Any], explanation: str) -> None:
     for found in answers:
         print(f"{found.score:9.3f}  {found.probability:6.1%}  [{found.start}:{found.end}]  {found.text}")
     print(explanation)
+
+
+def print_estimate(estimate: Estimate) -> None:
+    """Text, tokens, disk and time, on one line each; UserError when the disk is too small."""
+    found = "all of it" if estimate.whole else "its beginning"
+    print(f"read        {estimate.sample / 1e6:,.1f} MB of text, {found}")
+    print(f"rate        {estimate.rate / 1e6:,.2f} MB of text a second, {estimate.workers} processes")
+    print(f"store       {estimate.stored_a_byte / estimate.tokens_a_byte:.2f} bytes a token")
+    if estimate.total is None:
+        return print("The size of this corpus is not known before it is read.")
+    tokens = estimate.total * estimate.tokens_a_byte
+    print(f"corpus      {estimate.total / 1e6:,.0f} MB of text, {tokens / 1e6:,.1f}M tokens")
+    print(f"disk        {estimate.disk / 1e6:,.0f} MB needed, {estimate.free / 1e6:,.0f} MB free")
+    print(f"time        {tqdm.format_interval(estimate.seconds)}, the training of a tokenizer aside")
+    if estimate.disk > estimate.free:
+        raise UserError(
+            f"the disk is too small: {estimate.disk / 1e6:,.0f} MB needed, {estimate.free / 1e6:,.0f} MB free"
+        )
 
 
 def print_json(value: Mapping[str, Any]) -> None:

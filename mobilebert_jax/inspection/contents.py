@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mobilebert_jax.inspection.stores import store_arrays, store_facts
 from mobilebert_jax.models.folder_config import CONFIG
 from mobilebert_jax.models.tensor_files import (
     TensorHeader,
@@ -18,8 +19,7 @@ from mobilebert_jax.models.tensor_files import (
 )
 from mobilebert_jax.recipes.settings import PHASES
 from mobilebert_jax.recipes.workdir import flat, read_run
-from mobilebert_jax.text.store import TokenStore
-from mobilebert_jax.text.store_writer import ARRAYS, MANIFEST
+from mobilebert_jax.text.store import MANIFEST, SHARDS
 from mobilebert_jax.training.checkpoint_reader import StoredCheckpoint, finished_steps, is_step
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import file_sha256, read_json
@@ -62,7 +62,7 @@ def read_contents(path: str | Path) -> Contents:
         return _checkpoint(path, path)
     if steps := finished_steps(path):
         return _checkpoint(path, path / str(steps[-1]))
-    if (path / MANIFEST).is_file() and (path / f"{ARRAYS[0]}.npy").is_file():
+    if (path / MANIFEST).is_file() and (path / SHARDS).is_dir():
         return _store(path)
     if has_weights(path):
         return _model(path)
@@ -70,7 +70,7 @@ def read_contents(path: str | Path) -> Contents:
         return _run(path)
     raise UserError(
         f"{path}: nothing to inspect; give a run's folder, a phase's checkpoints (or one step of it), "
-        "a token store such as data/train, or a model folder"
+        "its data, or a model folder"
     )
 
 
@@ -100,20 +100,8 @@ def _sha256_of_arrays(arrays: dict[str, np.ndarray]) -> str:
 
 
 def _store(path: Path) -> Contents:
-    store = TokenStore.open(path)
-    arrays = {name: getattr(store, name) for name in ARRAYS}
-    counts = {f"num_{name}" for name in ("documents", "sentences", "tokens")}
-    content = hashlib.sha256("".join(hashlib.sha256(arrays[name]).hexdigest() for name in ARRAYS).encode())
-    facts = {
-        "documents": store.num_documents,
-        "sentences": store.num_sentences,
-        "tokens": store.num_tokens,
-        **{name: value for name, value in store.manifest.items() if name not in counts | {"sha256"}},
-        "sha256": {"content": content.hexdigest()},
-        "intact": content.hexdigest() == store.manifest.get("sha256"),
-    }
-    leaves = {name: TensorHeader(array.shape, str(array.dtype)) for name, array in arrays.items()}
-    return Contents("store", path, facts, leaves, lambda: arrays)
+    leaves = {name: TensorHeader(array.shape, str(array.dtype)) for name, array in store_arrays(path).items()}
+    return Contents("store", path, store_facts(path), leaves, lambda: store_arrays(path))
 
 
 def _model(path: Path) -> Contents:
@@ -140,14 +128,14 @@ def _load_tensors(folder: Path) -> dict[str, np.ndarray]:
 def _run(path: Path) -> Contents:
     run = read_run(path / CONFIG)
     settings = flat(run["config"])
-    stores = {name: _store(path / "data" / name) for name in ("train", "heldout") if (path / "data" / name).is_dir()}
+    data = store_facts(path / "data") if (path / "data" / MANIFEST).is_file() else {}
     model = _model(path / "model") if has_weights(path / "model") else None
     facts = {
         "identity": run["identity"],
         "inputs": run["inputs"],
         "source": run["source"],
         "environments": run["environments"],
-        "stores": {name: store.facts for name, store in stores.items()},
+        "data": data,
         "phases": {name: _phase(path / name, settings) for name in PHASES if (path / name).is_dir()},
         "config": settings,
         "sha256": {f"model/{name}": value for name, value in model.facts["sha256"].items()} if model else {},

@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,21 @@ from ml_collections import ConfigDict
 from mobilebert_jax.recipes.settings import active_phases
 from mobilebert_jax.text.corpora import open_corpus
 from mobilebert_jax.text.corpus import Corpus
+from mobilebert_jax.text.estimate import Estimate, estimate
 from mobilebert_jax.text.examples import PretrainingExamples
-from mobilebert_jax.text.loader import iterate
+from mobilebert_jax.text.preparation import Preparation, build_store, finished_store
 from mobilebert_jax.text.selection import Selection
-from mobilebert_jax.text.store import SPLITS, TokenStore, build_stores
+from mobilebert_jax.text.shards import Share
+from mobilebert_jax.text.store import TokenStore, read_manifest
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.stopping import Stopper, interruptible, stop_if_asked
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.files import write_json
-from mobilebert_jax.utils.types import Batch
 
 ANNOUNCE_AFTER = 1000
 """Documents read before the training of a tokenizer is announced."""
+
+TOKENIZER_SIGN = "tokenizer_config.json"
+"""The file that is written last: with it, the others are there."""
 
 UNPREPARED = "the text is not prepared yet"
 """What a stop leaves undone here."""
@@ -39,7 +42,7 @@ class PreparedData:
 
 def configured_corpus(config: ConfigDict) -> Corpus:
     """The corpus of `config.data`; UserError when there is none of that name."""
-    return open_corpus(config.data.corpus, _selection(config), config.data.streaming)
+    return open_corpus(config.data.corpus, _selection(config), config.data.streaming, config.data.errors)
 
 
 def _selection(config: ConfigDict) -> Selection:
@@ -74,16 +77,20 @@ class _Prepared:
     def of_run(cls, config: ConfigDict, workdir: Path, error: UserError) -> "_Prepared | None":
         """The one that the stores in `workdir` come from; None unless that is the config's."""
         try:
-            manifests = [TokenStore.open(workdir / "data" / split).manifest for split in SPLITS]
+            manifest = read_manifest(workdir / "data")
         except UserError:
             return None
-        if any(manifest["corpus"] != config.data.corpus for manifest in manifests):
+        if manifest["corpus"] != config.data.corpus:
             return None
-        prints = {name: manifests[0][name] for name in ("corpus_fingerprint",) if name in manifests[0]}
+        prints = {name: manifest[name] for name in ("corpus_fingerprint", "errors") if name in manifest}
         return cls(config.data.corpus, prints | _selection(config).identity, error)
 
     def __iter__(self) -> Iterator[str]:
         raise self.error
+
+    def progress(self) -> float | None:
+        """Nobody knows."""
+        return None
 
 
 def corpus_input(corpus: Corpus) -> dict[str, str]:
@@ -93,19 +100,68 @@ def corpus_input(corpus: Corpus) -> dict[str, str]:
 
 
 def prepare(config: ConfigDict, workdir: Path, stopper: Stopper, corpus: Corpus | None = None) -> PreparedData:
-    """Makes whatever of `workdir/data` is not there yet: tokenizer/, train/, heldout/, manifest.json.
+    """Makes whatever of `workdir/data` is not there yet: the tokenizer and the token store.
 
     `corpus` is `corpus_of_run(config, workdir)` where that was opened before.
 
     Raises:
-        UserError: no such corpus or tokenizer, or too little text. Stopped: asked to stop; half a store is thrown away.
+        UserError: no such corpus or tokenizer, too little text, or a finished store that was damaged since.
+        Stopped: asked to stop; the shards that are finished stay.
     """
+    preparation = preparation_of(config, workdir, stopper, corpus)
     folder = workdir / "data"
+    if not finished_store(folder, preparation):
+        build_store(folder, preparation, workers=config.data.workers)
+    return open_data(workdir, preparation.tokenizer)
+
+
+def prepare_share(
+    config: ConfigDict, workdir: Path, stopper: Stopper, corpus: Corpus | None, share: Share
+) -> PreparedData | None:
+    """The same for a share of the shards, a damaged one made again; None while those of other shares are missing."""
+    preparation = preparation_of(config, workdir, stopper, corpus)
+    folder = workdir / "data"
+    try:
+        found = finished_store(folder, preparation)
+    except UserError as error:
+        print(f"{error}: now", file=sys.stderr)
+        found = None
+    if not (found or build_store(folder, preparation, share, config.data.workers)):
+        return None
+    return open_data(workdir, preparation.tokenizer)
+
+
+def preparation_of(config: ConfigDict, workdir: Path, stopper: Stopper, corpus: Corpus | None = None) -> Preparation:
+    """What the config's store is made of; the tokenizer is made, or carried into the folder, on the way."""
     corpus = _Interruptible(corpus or configured_corpus(config), stopper)
-    tokenizer = _tokenizer(config, corpus, folder / "tokenizer", stopper)
-    manifests = build_stores(folder, corpus, tokenizer, config.data.heldout_fraction, sentences=config.data.sentences)
-    write_json(folder / "manifest.json", {"tokenizer": tokenizer.fingerprint(), "stores": manifests})
-    return PreparedData(tokenizer, TokenStore.open(folder / "train"), TokenStore.open(folder / "heldout"))
+    tokenizer = _tokenizer(config, corpus, workdir / "data" / "tokenizer", stopper)
+    data = config.data
+    return Preparation(corpus, tokenizer, data.heldout_fraction, data.sentences, data.shard_bytes)
+
+
+def estimate_data(config: ConfigDict, workdir: Path, stopper: Stopper) -> Estimate:
+    """What `prepare` will need, from the beginning of the corpus, on which a tokenizer to be trained is trained."""
+    data, corpus = config.data, _Interruptible(configured_corpus(config), stopper)
+    folder = workdir / "data" / "tokenizer"
+    made = (folder / TOKENIZER_SIGN).exists()
+
+    def tokenizer_of(documents: list[str]) -> Tokenizer:
+        if data.tokenizer == "train" and not made:
+            return interruptible(
+                lambda: Tokenizer.train(documents, data.vocab_size, data.lowercase), stopper, UNPREPARED
+            )
+        return Tokenizer.load(folder if made else data.tokenizer)
+
+    def preparation_of(documents: list[str], tokenizer: Tokenizer) -> Preparation:
+        return Preparation(documents, tokenizer, data.heldout_fraction, data.sentences, data.shard_bytes)
+
+    return estimate(workdir / "data", corpus, tokenizer_of, preparation_of, data.workers)
+
+
+def open_data(workdir: Path, tokenizer: Tokenizer) -> PreparedData:
+    """The finished store of a run."""
+    train, heldout = (TokenStore.open(workdir / "data", split) for split in ("train", "heldout"))
+    return PreparedData(tokenizer, train, heldout)
 
 
 class _Interruptible:
@@ -120,11 +176,14 @@ class _Interruptible:
             stop_if_asked(self._stopper, UNPREPARED)
             yield document
 
+    def progress(self) -> float | None:
+        """The corpus' own."""
+        return self._corpus.progress()
+
 
 def _tokenizer(config: ConfigDict, corpus: Corpus, folder: Path, stopper: Stopper) -> Tokenizer:
     """The one made before, the one given, or one trained on the corpus."""
-    # The file that is written last: with it, the others are there.
-    if (folder / "tokenizer_config.json").exists():
+    if (folder / TOKENIZER_SIGN).exists():
         return Tokenizer.load(folder)
     if config.data.tokenizer == "train":
         size, lowercase = config.data.vocab_size, config.data.lowercase
@@ -170,8 +229,3 @@ def check_examples(config: ConfigDict, data: PreparedData) -> None:
                 pretraining_examples(config, config[name], store, data.tokenizer, seed=0)
             except UserError as error:
                 raise UserError(f"{name}: {error}") from error
-
-
-def batch_stream(make_batch: Callable[[int], Batch]) -> Callable[[int, int], Iterator[Batch]]:
-    """What the loop asks for: batches from a step on, made ahead in a thread."""
-    return lambda start, stop: iterate(make_batch, start, stop)

@@ -25,11 +25,14 @@ def default_config() -> ConfigDict:
         "drop_duplicates": False,  # leave out documents that are exactly like one before; 8 bytes of memory each
         "min_characters": 0,  # leave out shorter documents
         "max_documents": 0,  # end the corpus there; 0: never
+        "errors": "strict",  # text that is not UTF-8 is refused, or "replace": U+FFFD in the place of such bytes
         "sentences": "rules",  # English, or sentencex:LANGUAGE such as sentencex:de
         "tokenizer": "train",  # or a vocab.txt, a tokenizer.json, a model folder
         "vocab_size": 30522,  # of a tokenizer trained here; a given one brings its own
         "lowercase": True,  # of a tokenizer trained here
         "heldout_fraction": 0.01,  # of the documents, for evaluation
+        "shard_bytes": 64_000_000,  # of text in each shard of the token store
+        "workers": 0,  # processes that tokenize; 0: one a core
         "mask_probability": 0.15,
         "whole_word": False,
         "short_sequence_probability": 0.1,

@@ -13,7 +13,6 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
-from mobilebert_jax.recipes.data import batch_stream
 from mobilebert_jax.recipes.lock import locked
 from mobilebert_jax.recipes.plans import alone_plan
 from mobilebert_jax.recipes.questions import answer_all, baselines, check_questions, load_questions, model_scores
@@ -30,6 +29,7 @@ from mobilebert_jax.tasks.squad_features import SquadFeatures
 from mobilebert_jax.tasks.squad_predict import write_predictions
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.alone import AloneProgram
+from mobilebert_jax.training.feed import feed
 from mobilebert_jax.training.loop import Phase, run_phase
 from mobilebert_jax.training.stopping import Stopper, interruptible, stop_if_asked
 from mobilebert_jax.utils.errors import UserError
@@ -151,7 +151,7 @@ def finetune_phase(
         **phase_settings(config, "finetune", plan.steps),
         plan=plan,
         programs=(AloneProgram(model, {"span": 1.0}),),
-        batches=batch_stream(lambda step: features.batch(step, seed, settings.batch_size)),
+        batches=feed(lambda step: features.batch(step, seed, settings.batch_size)),
         init=lambda: with_encoder(init_params(model, seed), encoder),
         networks={"student": (cfg, None)},
     )

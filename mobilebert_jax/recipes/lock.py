@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from mobilebert_jax.text.shards import Share
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import remove_unfinished
 
@@ -36,6 +37,26 @@ def locked(workdir: str | Path) -> Iterator[None]:
                 path.parent.rmdir()
 
 
+@contextlib.contextmanager
+def locked_share(workdir: str | Path, share: Share) -> Iterator[None]:
+    """Holds `workdir` against whoever wants it alone, together with those that work on other shares of the same text.
+
+    Raises:
+        UserError: another process has the folder, or this share of it; or there can be no such folder.
+    """
+    common = _acquire(make_workdir(workdir) / NAME, fcntl.LOCK_SH)
+    try:
+        own = Path(workdir, f"{NAME}-{share.index}-of-{share.of}")
+        handle = _acquire(own)
+        try:
+            yield
+        finally:
+            own.unlink(missing_ok=True)
+            os.close(handle)
+    finally:
+        os.close(common)
+
+
 def make_workdir(workdir: str | Path) -> Path:
     """The folder, made where it is missing; UserError where that is impossible."""
     workdir = Path(workdir)
@@ -46,15 +67,15 @@ def make_workdir(workdir: str | Path) -> Path:
     return workdir
 
 
-def _acquire(path: Path) -> int:
-    """An open, locked file with our pid in it."""
+def _acquire(path: Path, mode: int = fcntl.LOCK_EX) -> int:
+    """An open, locked file with our pid in it; with LOCK_SH others may hold it in that mode too."""
     while True:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise UserError(f"--workdir={path.parent}: {error.strerror}; give a folder that can be written") from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, mode | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(handle)

@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
-from mobilebert_jax.recipes.data import PreparedData, batch_stream, pretraining_examples
+from mobilebert_jax.recipes.data import PreparedData, pretraining_examples
 from mobilebert_jax.recipes.heldout import pretraining_evaluation, transfer_evaluation
 from mobilebert_jax.recipes.plans import alone_plan, distill_coefficients, distill_plan, transfer_plan
 from mobilebert_jax.recipes.settings import (
@@ -15,6 +15,7 @@ from mobilebert_jax.recipes.settings import (
 )
 from mobilebert_jax.recipes.student import Teacher, initial_student
 from mobilebert_jax.training.alone import AloneProgram
+from mobilebert_jax.training.feed import feed
 from mobilebert_jax.training.joint import PairProgram
 from mobilebert_jax.training.loop import Phase
 from mobilebert_jax.training.program import Program
@@ -36,7 +37,7 @@ def teacher_phase(config: ConfigDict, data: PreparedData) -> Phase:
         **phase_settings(config, "teacher", plan.steps),
         plan=plan,
         programs=(program,),
-        batches=batch_stream(train.batch),
+        batches=feed(train.batch),
         init=lambda: init_params(model, phase_seed(config, "teacher")),
         networks={"teacher": (cfg, None)},
         evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches),
@@ -54,7 +55,7 @@ def transfer_phase(config: ConfigDict, data: PreparedData, teacher: Teacher) -> 
         **phase_settings(config, "transfer", plan.steps, clip_frozen=settings.tf1_compat),
         plan=plan,
         programs=transfer_programs(plan, transfer),
-        batches=batch_stream(train.batch),
+        batches=feed(train.batch),
         init=lambda: initial_student(config, cfg, teacher, train.batch),
         networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
         teacher=teacher.params,
@@ -99,7 +100,7 @@ def distill_phase(config: ConfigDict, data: PreparedData, teacher: Teacher, stud
         **phase_settings(config, "distill", plan.steps),
         plan=plan,
         programs=(program,),
-        batches=batch_stream(train.batch),
+        batches=feed(train.batch),
         init=lambda: initial_student(config, cfg, teacher, train.batch) if student is None else student,
         networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
         teacher=teacher.params,

@@ -11,9 +11,17 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
 from mobilebert_jax.models.tensor_files import weights_sha256
-from mobilebert_jax.recipes.data import PreparedData, check_examples, corpus_input, corpus_of_run, prepare
+from mobilebert_jax.recipes.data import (
+    PreparedData,
+    check_examples,
+    corpus_input,
+    corpus_of_run,
+    estimate_data,
+    prepare,
+    prepare_share,
+)
 from mobilebert_jax.recipes.finetune import finetune, question_inputs
-from mobilebert_jax.recipes.lock import locked
+from mobilebert_jax.recipes.lock import locked, locked_share
 from mobilebert_jax.recipes.phases import distill_phase, teacher_phase, transfer_phase
 from mobilebert_jax.recipes.questions import check_questions
 from mobilebert_jax.recipes.settings import (
@@ -29,6 +37,9 @@ from mobilebert_jax.recipes.settings import (
 from mobilebert_jax.recipes.student import Teacher
 from mobilebert_jax.recipes.work import recipe_work
 from mobilebert_jax.recipes.workdir import claim, file_input, unchanged_if_refused
+from mobilebert_jax.text.corpus import Corpus
+from mobilebert_jax.text.estimate import Estimate
+from mobilebert_jax.text.shards import ALL, Share
 from mobilebert_jax.training.loop import Phase, run_phase
 from mobilebert_jax.training.stopping import Stopper, stop_if_asked
 from mobilebert_jax.utils.errors import UserError
@@ -67,12 +78,30 @@ def run_recipe(
 
 
 def prepare_run(
-    config: ConfigDict, workdir: Path, stopper: Stopper, source: Mapping[str, Any] | None = None
-) -> PreparedData:
-    """Checks everything that can be checked before training, claims the folder, prepares the text."""
+    config: ConfigDict,
+    workdir: Path,
+    stopper: Stopper,
+    source: Mapping[str, Any] | None = None,
+    share: Share = ALL,
+) -> PreparedData | None:
+    """Checks everything that can be checked before training, claims the folder, prepares the text or a share of it.
+
+    A store that was damaged is mended. Returns None while shards of other shares are missing.
+    """
     _check(config)
-    with locked(workdir), unchanged_if_refused(workdir):
-        return _prepared(config, workdir, stopper, source)
+    if share == ALL:
+        with locked(workdir), unchanged_if_refused(workdir):
+            corpus = _claimed(config, workdir, source)
+            return prepare_share(config, workdir, stopper, corpus, share)
+    with locked_share(workdir, share):
+        corpus = _claimed(config, workdir, source)
+        return prepare_share(config, workdir, stopper, corpus, share)
+
+
+def estimate_run(config: ConfigDict, workdir: Path, stopper: Stopper) -> Estimate:
+    """What preparing the text will need; nothing is written."""
+    _check(config)
+    return estimate_data(config, workdir, stopper)
 
 
 def _check(config: ConfigDict) -> None:
@@ -83,10 +112,15 @@ def _check(config: ConfigDict) -> None:
 
 
 def _prepared(config: ConfigDict, workdir: Path, stopper: Stopper, source: Mapping[str, Any] | None) -> PreparedData:
+    return prepare(config, workdir, stopper, _claimed(config, workdir, source))
+
+
+def _claimed(config: ConfigDict, workdir: Path, source: Mapping[str, Any] | None) -> Corpus:
+    """The run's corpus, once the folder is this run's."""
     given = {"teacher.path": file_input("teacher.path", config.teacher.path)} if config.teacher.path else {}
     corpus = corpus_of_run(config, workdir)
     claim(workdir, config, given | question_inputs(config) | corpus_input(corpus), source)
-    return prepare(config, workdir, stopper, corpus)
+    return corpus
 
 
 class _Recipe:

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.folder_config import CONFIG, RUN_TIME_FIELDS, read_folder_config
 from mobilebert_jax.optim.optimizer import OptimizerConfig
+from mobilebert_jax.text.corpus import ERRORS
 from mobilebert_jax.text.examples import check_sizes
 from mobilebert_jax.text.splitters import sentence_splitter
 from mobilebert_jax.training.loop import Cadence
@@ -137,9 +138,13 @@ def check_data(config: ConfigDict) -> None:
     ):
         if not possible:
             raise UserError(f"data.{name}={data[name]}: must be {right}")
-    for name in ("min_characters", "max_documents"):
+    for name in ("min_characters", "max_documents", "workers"):
         if data[name] < 0:
             raise UserError(f"data.{name}={data[name]}: must not be negative")
+    if not 1 <= data.shard_bytes <= 1 << 32:
+        raise UserError(f"data.shard_bytes={data.shard_bytes}: 1 to {1 << 32} bytes of text are possible")
+    if data.errors not in ERRORS:
+        raise UserError(f"data.errors={data.errors!r}: must be one of {', '.join(ERRORS)}")
     sentence_splitter(data.sentences)
 
 

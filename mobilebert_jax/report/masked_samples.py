@@ -22,7 +22,7 @@ def masked_samples(run: RunFolder) -> Markup:
     """The first examples of the held-out stream, masked as in training."""
     folders = {"teacher": run.teacher_model(), "student": run.student_model()}
     folders = {name: folder for name, folder in folders.items() if folder.is_dir()}
-    if not folders or not (run.path / "data" / "heldout").is_dir():
+    if not folders or not (run.path / "data" / "manifest.json").is_file():
         return note("No phase has finished a model yet.")
     tokenizer = Tokenizer.load(run.path / "data" / "tokenizer")
     batch = _examples(run, tokenizer)
@@ -35,7 +35,7 @@ def masked_samples(run: RunFolder) -> Markup:
 def _examples(run: RunFolder, tokenizer: Tokenizer) -> dict[str, np.ndarray]:
     phase, data = run.config["distill"], run.config["data"]
     examples = PretrainingExamples(
-        TokenStore.open(run.path / "data" / "heldout"),
+        TokenStore.open(run.path / "data", "heldout"),
         tokenizer,
         seed=run.config["seed"],
         batch_size=SHOWN,

@@ -70,7 +70,7 @@ def masked_lm_table(run: RunFolder) -> Markup:
     ]
     if not rows:
         return note("Nothing has been evaluated yet.")
-    vocabulary = ((run.manifest or {}).get("stores") or {}).get("heldout", {}).get("vocab_size")
+    vocabulary = (run.manifest or {}).get("vocab_size")
     if vocabulary:
         rows.insert(
             0, ["uniform guess", figure(math.log(vocabulary)), percent(1 / vocabulary), figure(math.log(2)), "50.0%"]
@@ -189,7 +189,7 @@ def _short(count: int | None) -> str:
 
 def data_note(run: RunFolder) -> Markup:
     """Where text and questions come from, and how much there is."""
-    stores = (run.manifest or {}).get("stores") or {}
+    stores = (run.manifest or {}).get("splits") or {}
     sizes = [
         f"{name}: {store['num_documents']:,} documents, {store['num_tokens']:,} word pieces"
         for name, store in stores.items()

@@ -9,6 +9,10 @@ from typing import Any, Protocol
 
 from mobilebert_jax.utils.errors import UserError
 
+STRICT = "strict"
+ERRORS = (STRICT, "replace")
+"""What to do about bytes that are not UTF-8: refuse the text, or put U+FFFD in their place."""
+
 FIELD = "text"
 """The field that holds the document where no other is named."""
 
@@ -28,6 +32,21 @@ class Corpus(Protocol):
     def __iter__(self) -> Iterator[str]:
         """Documents: paragraphs separated by a line feed, stripped, never empty."""
         ...
+
+    def progress(self) -> float | None:
+        """How far the newest walk has come, from 0 to 1; None where nobody knows."""
+        ...
+
+
+class Walk:
+    """How far a walk through documents has come, in any unit."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def of(self, total: float | None) -> float | None:
+        """The share of `total` that is done; None where the total is not known."""
+        return min(1.0, self.done / total) if total else None
 
 
 @dataclass(frozen=True)

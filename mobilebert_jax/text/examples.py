@@ -152,19 +152,22 @@ class PretrainingExamples:
 
     def _assemble(self, first: Span, second: Span) -> dict[str, np.ndarray]:
         """[CLS] first [SEP] second [SEP], padded."""
-        vocabulary, rows = self.vocabulary, np.arange(len(first.start))
-        column = np.arange(self.sequence_length)
-        separator = (first.length + 1)[:, None]
-        end = separator + (second.length + 1)[:, None]
-        source = np.where(column < separator, first.start[:, None] - 1, second.start[:, None] - separator - 1) + column
-        input_ids = self.store.tokens.take(source, mode="clip").astype(np.int32)
-        input_ids[:, 0] = vocabulary.cls_id
-        input_ids[rows, separator[:, 0]] = input_ids[rows, end[:, 0]] = vocabulary.sep_id
-        input_ids[column > end] = vocabulary.pad_id
+        vocabulary, length = self.vocabulary, self.sequence_length
+        begin = np.arange(len(first.start)) * length
+        separator, column = first.length + 1, np.arange(length)
+        end = separator + second.length + 1
+        input_ids = np.full(len(begin) * length, vocabulary.pad_id, np.int32)
+        runs = zip(first, second, strict=True)
+        start, stop = (np.stack(pair, axis=1).ravel() for pair in runs)
+        to = np.stack([begin + 1, begin + separator + 1], axis=1).ravel()
+        self.store.copy_tokens(start, stop - start, input_ids, to)
+        input_ids[begin] = vocabulary.cls_id
+        input_ids[begin + separator] = input_ids[begin + end] = vocabulary.sep_id
+        seen = column <= end[:, None]
         return {
-            "input_ids": input_ids,
-            "attention_mask": (column <= end).astype(np.int32),
-            "token_type_ids": ((column > separator) & (column <= end)).astype(np.int32),
+            "input_ids": input_ids.reshape(-1, length),
+            "attention_mask": seen.astype(np.int32),
+            "token_type_ids": (seen & (column > separator[:, None])).astype(np.int32),
         }
 
     def _mask(self, index: np.ndarray, input_ids: np.ndarray) -> dict[str, np.ndarray]:

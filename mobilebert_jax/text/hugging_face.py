@@ -6,12 +6,12 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mobilebert_jax.text.corpus import Address, clean_document, library, one_line, parse_address, refuse_field
+from mobilebert_jax.text.corpus import Address, Walk, clean_document, library, one_line, parse_address, refuse_field
 from mobilebert_jax.text.fingerprints import files_fingerprint
 from mobilebert_jax.text.text_files import first_bad_byte
 from mobilebert_jax.utils.errors import UserError
@@ -37,6 +37,7 @@ class HuggingFace:
     fingerprint: str
     streaming: bool = True
     text_files: tuple[Path, ...] = ()
+    walk: Walk = field(default_factory=Walk, compare=False, repr=False)
 
     @property
     def identity(self) -> dict[str, str]:
@@ -45,12 +46,13 @@ class HuggingFace:
 
     def __iter__(self) -> Iterator[str]:
         field, number, empty = self.address.field, 0, True
+        self.walk.done = 0
         with _readable(self.spec, self.text_files):
             for batch in self._rows.iter(batch_size=ROWS_AT_ONCE):
                 if field not in batch:
                     raise refuse_field(f"corpus {self.spec!r}", field, list(batch))
                 for text in batch[field]:
-                    number += 1
+                    self.walk.done = number = number + 1
                     if text is not None and not isinstance(text, str):
                         kind = type(text).__name__
                         raise UserError(f'corpus {self.spec!r}, row {number}: "{field}" is {kind}; a string is needed')
@@ -59,6 +61,15 @@ class HuggingFace:
                         yield document
         if empty:
             raise UserError(f"corpus {self.spec!r}: no text in it")
+
+    def progress(self) -> float | None:
+        """By rows; None for local files, which do not say how many they hold."""
+        splits = getattr(getattr(self.source, "info", None), "splits", None)
+        if hasattr(self.source, "__len__"):
+            return self.walk.of(len(self.source))
+        if splits and self.address.split in splits:
+            return self.walk.of(splits[self.address.split].num_examples)
+        return None
 
     @cached_property
     def _rows(self) -> Any:
@@ -180,7 +191,9 @@ def _readable(spec: str, files: Sequence[Path] = ()) -> Iterator[None]:
     except Exception as error:  # of a library that has many kinds
         for path in files:
             if place := first_bad_byte(path):
-                raise UserError(f"{path}: not UTF-8 text ({place}); convert it to UTF-8") from error
+                raise UserError(
+                    f"{path}: not UTF-8 text ({place}); convert it, or read it as text: with --errors=replace"
+                ) from error
         raise UserError(f"corpus {spec!r}: {one_line(error)}") from error
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -1,11 +1,11 @@
 """Which documents of the sources become the corpus: shares of a mixture, least length, duplicates, how many."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from mobilebert_jax.text.corpus import Corpus
+from mobilebert_jax.text.corpus import Corpus, Walk
 from mobilebert_jax.text.seen import Seen
 from mobilebert_jax.utils.errors import UserError
 
@@ -46,23 +46,30 @@ class Selected:
     sources: Sequence[Corpus]
     weights: Sequence[float]
     selection: Selection
+    walk: Walk = field(default_factory=Walk, compare=False, repr=False)
 
     @property
     def identity(self) -> dict[str, Any]:
         """The sources' fingerprints, in order, and the selection's settings."""
         prints = [source.identity.get("corpus_fingerprint", source.spec) for source in self.sources]
         known = any(source.identity for source in self.sources)
-        return ({"corpus_fingerprint": "+".join(prints)} if known else {}) | self.selection.identity
+        others = {name: value for source in self.sources for name, value in source.identity.items()}
+        return others | ({"corpus_fingerprint": "+".join(prints)} if known else {}) | self.selection.identity
 
     def __iter__(self) -> Iterator[str]:
-        empty = True
+        self.walk.done = 0
         for document in islice(self._mixed(), self.selection.max_documents or None):
-            empty = False
+            self.walk.done += 1
             yield document
-        if empty:
+        if not self.walk.done:
             raise UserError(
                 f"corpus {self.spec!r}: every document has under {self.selection.min_characters} characters"
             )
+
+    def progress(self) -> float | None:
+        """That of the source that will end first, or of the wanted number of documents."""
+        shares = [source.progress() for source in self.sources] + [self.walk.of(self.selection.max_documents)]
+        return max((share for share in shares if share is not None), default=None)
 
     def _mixed(self) -> Iterator[str]:
         keep = self.selection.keep()

@@ -1,13 +1,14 @@
 """`text:` documents of .txt and .jsonl files, plain or compressed."""
 
+import dataclasses
 import glob
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
-from mobilebert_jax.text.corpus import FIELD, clean_document, refuse_field
+from mobilebert_jax.text.corpus import FIELD, STRICT, clean_document, refuse_field
 from mobilebert_jax.text.fingerprints import files_fingerprint
 from mobilebert_jax.text.text_files import read_lines
 from mobilebert_jax.utils.errors import UserError
@@ -16,7 +17,28 @@ TEXT_SUFFIXES = (".txt", ".jsonl")
 COMPRESSED_SUFFIXES = (".gz", ".xz", ".zst")
 
 
-@dataclass(frozen=True)
+class Position:
+    """How far a walk through files has come, in bytes as they lie on the disk."""
+
+    def __init__(self) -> None:
+        self._before = 0
+        self._file: BinaryIO | None = None
+
+    def begin(self, file: BinaryIO) -> None:
+        """A file is opened."""
+        self._file = file
+
+    def end(self, size: int) -> None:
+        """The file, of so many bytes, is read to its end."""
+        self._before, self._file = self._before + size, None
+
+    @property
+    def bytes(self) -> int:
+        """Read so far."""
+        return self._before + (self._file.tell() if self._file and not self._file.closed else 0)
+
+
+@dataclasses.dataclass(frozen=True)
 class TextFiles:
     """Documents of text files.
 
@@ -27,32 +49,46 @@ class TextFiles:
     spec: str
     paths: tuple[Path, ...]
     field: str = FIELD
+    errors: str = STRICT
+    _position: list[Position] = dataclasses.field(default_factory=list, compare=False, repr=False)
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """The files' fingerprint."""
-        return {"corpus_fingerprint": files_fingerprint(self.paths)}
+        """The files' fingerprint, and whether bytes that are not UTF-8 are replaced."""
+        reading = {} if self.errors == STRICT else {"errors": self.errors}
+        return {"corpus_fingerprint": files_fingerprint(self.paths)} | reading
 
     def __iter__(self) -> Iterator[str]:
-        empty = True
+        empty, position = True, Position()
+        self._position[:] = [position]
         for path in self.paths:
-            documents = _json_documents(path, self.field) if _is_json(path) else _plain_documents(path)
+            lines = read_lines(path, self.errors, position.begin)
+            documents = _json_documents(path, lines, self.field) if _is_json(path) else _plain_documents(lines)
             for document in documents:
                 empty = False
                 yield document
+            position.end(path.stat().st_size)
         if empty:
             raise UserError(f"corpus {self.spec!r}: no text in it")
 
+    def progress(self) -> float | None:
+        """By bytes of the files."""
+        return min(1.0, self._position[0].bytes / self._size) if self._position and self._size else None
 
-def open_text(spec: str, pattern: str) -> TextFiles:
+    @cached_property
+    def _size(self) -> int:
+        return sum(path.stat().st_size for path in self.paths)
+
+
+def open_text(spec: str, pattern: str, errors: str = STRICT) -> TextFiles:
     """The files that `pattern`, a path or a glob with `#FIELD` behind it or not, names; `spec` is what errors call it.
 
     Raises UserError for a folder, a missing file, another file type, or a field of a .txt.
     """
     path, sharp, field = pattern.rpartition("#")
     if not sharp or "/" in field or _matches(pattern):
-        return TextFiles(spec, _find_files(pattern, spec))
-    files = TextFiles(spec, _find_files(path, spec), field or FIELD)
+        return TextFiles(spec, _find_files(pattern, spec), errors=errors)
+    files = TextFiles(spec, _find_files(path, spec), field or FIELD, errors)
     plain = next((path for path in files.paths if not _is_json(path)), None)
     if plain is not None:
         raise UserError(f"corpus {spec!r}: {plain} has no fields; only a .jsonl has")
@@ -87,9 +123,9 @@ def _find_files(pattern: str, spec: str) -> tuple[Path, ...]:
     return paths
 
 
-def _plain_documents(path: Path) -> Iterator[str]:
+def _plain_documents(lines: Iterator[str]) -> Iterator[str]:
     paragraphs: list[str] = []
-    for line in read_lines(path):
+    for line in lines:
         if line := line.strip():
             paragraphs.append(line)
         elif paragraphs:
@@ -99,8 +135,8 @@ def _plain_documents(path: Path) -> Iterator[str]:
         yield "\n".join(paragraphs)
 
 
-def _json_documents(path: Path, field: str) -> Iterator[str]:
-    for number, line in enumerate(read_lines(path), start=1):
+def _json_documents(path: Path, lines: Iterator[str], field: str) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:

@@ -5,27 +5,36 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import zstandard
 
 from mobilebert_jax.utils.errors import UserError
 
 CHUNK_BYTES = 1 << 20
+TO_UTF8 = "convert it, or go on with --errors=replace"
+"""What helps against bytes that are not UTF-8."""
 
 
-def read_lines(path: str | Path) -> Iterator[str]:
+def read_lines(
+    path: str | Path, errors: str = "strict", opened: Callable[[BinaryIO], object] = lambda file: None
+) -> Iterator[str]:
     """Lines of a UTF-8 file (a byte order mark is dropped), decompressed by its suffix .gz, .xz or .zst.
 
-    Raises UserError, naming the file, when it cannot be read, is cut short, corrupt, or not UTF-8.
+    `errors`: `strict`, or `replace`, which puts U+FFFD where bytes are not UTF-8. `opened` is handed the file as it
+    lies on the disk, whose `tell` says how far reading has come. Raises UserError, naming the file, when it cannot be
+    read, is cut short, corrupt, or not UTF-8.
     """
     path = Path(path)
     try:
-        with path.open("rb") as raw, io.TextIOWrapper(_decompressed(path, raw), encoding="utf-8-sig") as text:
-            yield from text
+        with path.open("rb") as raw:
+            opened(raw)
+            with io.TextIOWrapper(_decompressed(path, raw), encoding="utf-8-sig", errors=errors) as text:
+                yield from text
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({first_bad_byte(path)}); convert it to UTF-8") from error
+        raise UserError(f"{path}: not UTF-8 text ({first_bad_byte(path)}); {TO_UTF8}") from error
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
         raise UserError(
             f"{path}: cannot be read ({error}); the file must be whole and of the type its name says"

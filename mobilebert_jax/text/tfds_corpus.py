@@ -2,12 +2,21 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mobilebert_jax.text.corpus import Address, clean_document, library, one_line, parse_address, refuse_field
+from mobilebert_jax.text.corpus import (
+    STRICT,
+    Address,
+    Walk,
+    clean_document,
+    library,
+    one_line,
+    parse_address,
+    refuse_field,
+)
 from mobilebert_jax.text.fingerprints import files_fingerprint
 from mobilebert_jax.utils.errors import UserError
 
@@ -22,21 +31,29 @@ class TfdsRecords:
     address: Address
     records: Any
     paths: tuple[Path, ...]
+    errors: str = STRICT
+    walk: Walk = field(default_factory=Walk, compare=False, repr=False)
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """The fingerprint of the split's files."""
-        return {"corpus_fingerprint": files_fingerprint(self.paths)}
+        """The fingerprint of the split's files, and whether bytes that are not UTF-8 are replaced."""
+        reading = {} if self.errors == STRICT else {"errors": self.errors}
+        return {"corpus_fingerprint": files_fingerprint(self.paths)} | reading
 
     def __iter__(self) -> Iterator[str]:
         empty = True
         for start in range(0, len(self.records), RECORDS_AT_ONCE):
             for number, record in enumerate(self._read(start), start=start):
+                self.walk.done = number + 1
                 if document := clean_document(self._text(number, record[self.address.field])):
                     empty = False
                     yield document
         if empty:
             raise UserError(f"corpus {self.spec!r}: no text in it")
+
+    def progress(self) -> float | None:
+        """By records."""
+        return self.walk.of(len(self.records))
 
     def _read(self, start: int) -> list[dict[str, Any]]:
         wanted = list(range(start, min(start + RECORDS_AT_ONCE, len(self.records))))
@@ -54,15 +71,15 @@ class TfdsRecords:
                 "a text is needed"
             )
         try:
-            return value if isinstance(value, str) else value.decode("utf-8")
+            return value if isinstance(value, str) else value.decode("utf-8", self.errors)
         except UnicodeDecodeError as error:
             raise UserError(
                 f'corpus {self.spec!r}, record {number}: "{self.address.field}" is not UTF-8 text, byte {error.start} '
-                f"({error.reason})"
+                f"({error.reason}); --errors=replace goes on"
             ) from error
 
 
-def open_tfds(spec: str, rest: str) -> TfdsRecords:
+def open_tfds(spec: str, rest: str, errors: str = STRICT) -> TfdsRecords:
     """Opens `NAME[/CONFIG][:VERSION][@SPLIT][#FIELD]` below TFDS_DATA_DIR, or the prepared folder NAME.
 
     Nothing is downloaded or prepared here. Raises UserError for what is not there: package, data set, split, field,
@@ -85,7 +102,7 @@ def open_tfds(spec: str, rest: str) -> TfdsRecords:
             f"corpus {spec!r}: {one_line(error)}; ArrayRecord files are needed: prepare the data set with "
             "file_format='array_record'"
         ) from error
-    return TfdsRecords(spec, address, records, paths)
+    return TfdsRecords(spec, address, records, paths, errors)
 
 
 def _builder(tfds: Any, spec: str, where: str) -> Any:

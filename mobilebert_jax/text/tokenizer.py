@@ -12,6 +12,7 @@ import numpy as np
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
+from mobilebert_jax.text.word_memory import WordMemory
 from mobilebert_jax.text.wordpiece import train_vocabulary
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import atomic_path, read_json, write_json, write_text
@@ -119,9 +120,25 @@ class Tokenizer:
         """One `Encoding` a text: `.ids`, and `.offsets`, half-open character ranges of that text; no special tokens."""
         return self.backend.encode_batch([_LONE_SURROGATE.sub("\ufffd", text) for text in texts])
 
+    def ids_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """The same ids alone, which is quicker."""
+        return self._memory.ids_batch([_LONE_SURROGATE.sub("\ufffd", text) for text in texts])
+
+    @cached_property
+    def _memory(self) -> WordMemory:
+        literal = [token.content for token in self.backend.get_added_tokens_decoder().values()]
+        return WordMemory(self._encode, literal)
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts))]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Pieces joined to words, without special tokens."""
         return self.backend.decode(list(ids), skip_special_tokens=True)
+
+    def piece(self, index: int) -> str:
+        """The piece with this id, as the vocabulary has it ('##ing')."""
+        return self._pieces[index]
 
     @cached_property
     def _pieces(self) -> list[str]:

@@ -13,6 +13,7 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.optim.optimizer import OptimizerConfig, make_optimizer
 from mobilebert_jax.training.checkpoints import Checkpoints
 from mobilebert_jax.training.diagnosis import explain, nonfinite_terms
+from mobilebert_jax.training.feed import Fed, Feed
 from mobilebert_jax.training.pace import Pace, Work
 from mobilebert_jax.training.program import LearningRate, Program, TrainState, control_at, init_state, make_step
 from mobilebert_jax.training.progress import Progress, brief, say
@@ -20,7 +21,7 @@ from mobilebert_jax.training.record import Record
 from mobilebert_jax.training.stages import Plan
 from mobilebert_jax.training.stopping import Stopper, interruptible, stop_if_asked
 from mobilebert_jax.utils.errors import NonFiniteError, Stopped
-from mobilebert_jax.utils.types import Batch, Params
+from mobilebert_jax.utils.types import Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Phase:
 
     Attributes:
         programs: one for each stage of the plan; stages that share a program share its compiled step.
-        batches: step, last step -> batches from that step on; a batch is a function of its step.
+        batches: those from a step on, already on the devices; a batch is a function of its step.
         init: makes the parameters of step 0.
         teacher: read-only parameters, {} without a teacher. Never donated, never saved.
         networks: name -> (config, parameters or None for what is being trained), for the diagnosis.
@@ -56,7 +57,7 @@ class Phase:
     optimizer: OptimizerConfig
     learning_rate: LearningRate
     cadence: Cadence
-    batches: Callable[[int, int], Iterator[Batch]]
+    batches: Feed
     init: Callable[[], Params]
     networks: dict[str, tuple[ModelConfig, Params | None]]
     teacher: Params = dataclasses.field(default_factory=dict)
@@ -133,7 +134,7 @@ class _PhaseRun:
         due = self.step in starts or (every > 0 and self.step % every == 0)
         return due and not self.record.is_evaluated(self.step)
 
-    def _run_stage(self, index: int, batches: Iterator[Batch], progress: Progress) -> None:
+    def _run_stage(self, index: int, batches: Iterator[Fed], progress: Progress) -> None:
         phase, program = self.phase, self.phase.programs[index]
         stage, end = phase.plan.stages[index], phase.plan.start(index + 1)
         progress.stage(stage.name)
@@ -143,16 +144,16 @@ class _PhaseRun:
         pending, self.record.pace = None, Pace()
         while self.step < end:
             waited = time.perf_counter()
-            batch = next(batches)
+            fed = next(batches)
             waited = time.perf_counter() - waited
-            state, metrics = self._step(program, state, rest, phase.teacher, batch, control)
+            state, metrics = self._step(program, state, rest, phase.teacher, fed.batch, control)
             # The metrics of the step before are read only now, so that the device never waits for the host.
             self._check(pending, program, state, rest, control)
-            pending = (self.step, batch, metrics)
+            pending = (self.step, fed.batch, metrics)
             self.step += 1
             self.checkpoints.check()
             progress.advance()
-            self.record.add(metrics, batch, waited)
+            self.record.add(metrics, fed, waited)
             if self._due(phase.cadence.log, end):
                 self._check(pending, program, state, rest, control)
                 self._log(index, end, progress)

@@ -5,8 +5,6 @@ import dataclasses
 import time
 from collections.abc import Iterator
 
-from mobilebert_jax.utils.types import Batch
-
 
 class Pace:
     """Counts since the last `take`; what lies in `paused` (compiling, saving, evaluation) is no time of training."""
@@ -18,11 +16,11 @@ class Pace:
         self._rates = {"examples_per_second": 0.0, "tokens_per_second": 0.0}
         self.seconds_per_step = self.waiting = 0.0
 
-    def add(self, batch: Batch, waited: float) -> None:
-        """One step on a batch that took `waited` seconds to arrive. Padding is no token."""
+    def add(self, examples: int, tokens: int, waited: float) -> None:
+        """One step on a batch of so many, which took `waited` seconds to arrive. Padding is no token."""
         self._steps += 1
-        self._examples += len(batch["input_ids"])
-        self._tokens += int(batch["attention_mask"].sum())
+        self._examples += examples
+        self._tokens += tokens
         self._waited += waited
 
     @contextlib.contextmanager

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_jax.training.events import EventFile
+from mobilebert_jax.training.feed import Fed
 from mobilebert_jax.training.memory import memory_in_use
 from mobilebert_jax.training.metrics import Means, MetricsFile, read_metrics
 from mobilebert_jax.training.pace import Pace
 from mobilebert_jax.utils.faults import naming
-from mobilebert_jax.utils.types import Batch
 
 FLAGS = ("healthy", "skipped")
 """Step metrics that steer the loop and are not logged."""
@@ -31,11 +31,11 @@ class Record:
         logged = [line["seconds"] for line in read_metrics(self._metrics.path) if "seconds" in line]
         self._began = time.perf_counter() - (logged[-1] if logged else 0.0)
 
-    def add(self, metrics: dict[str, Any], batch: Batch, waited: float) -> None:
-        """One step's metrics, and the seconds it waited for its batch. Reads nothing from the device."""
+    def add(self, metrics: dict[str, Any], fed: Fed, waited: float) -> None:
+        """One step's metrics, its batch, and the seconds it waited for that. Reads nothing from the device."""
         kept = {name: value for name, value in metrics.items() if name not in FLAGS}
         self._means.add({**kept, "data_wait": waited})
-        self.pace.add(batch, waited)
+        self.pace.add(fed.examples, fed.tokens, waited)
 
     def log(self, step: int, stage: str, **more: Any) -> dict[str, Any]:
         """Writes the means since the last line, with pace, seconds of the phase and memory; returns the means."""

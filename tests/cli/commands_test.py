@@ -27,7 +27,7 @@ def test_prepare_makes_tokenizer_and_stores_once(command, tiny_run, tmp_path):
     code, out, error = command("prepare", "--workdir=w", *tiny_run.words)
     assert code == 0
     assert error == ""
-    store = TokenStore.open(tmp_path / "w" / "data" / "train")
+    store = TokenStore.open(tmp_path / "w" / "data", "train")
     assert f"train: {store.num_documents} documents" in out and "finished: w/data" in out
     code, again, error = command("prepare", "--workdir=w", *tiny_run.words)
     assert (code, again, error) == (0, out, "")

@@ -12,12 +12,12 @@ from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.inspection.compare import array_difference, compare
 from mobilebert_jax.inspection.contents import read_contents
 from mobilebert_jax.recipes.workdir import claim
-from mobilebert_jax.text.store import build_stores
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.checkpoints import Checkpoints
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.trees import count_parameters
 from tests.models.model_folders import CFG, edit_tensors, saved
+from tests.text.stores import make_stores
 
 PARAMS = {"encoder": {"layers": {"kernel": jnp.arange(24.0).reshape(2, 3, 4)}}, "bias": jnp.ones(5)}
 META = {"phase": "transfer", "stage": 1, "teacher": {"path": "t"}}
@@ -46,7 +46,8 @@ def stores(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
     documents = [f"Document {number} is here. It has two sentences." for number in range(20)]
     tokenizer = Tokenizer.train(documents, 200)
-    return folder, build_stores(folder, documents, tokenizer, 0.3, progress=False)
+    tokenizer.save(folder / "tokenizer")
+    return folder, make_stores(folder, documents, tokenizer, shard_bytes=300)
 
 
 def files_of(folder):
@@ -95,24 +96,29 @@ def test_a_damaged_checkpoint_is_refused(checkpoints, tmp_path):
 
 
 def test_a_store(stores):
-    folder, manifests = stores
-    found = read_contents(folder / "train")
-    assert found.kind == "store" and found.facts["intact"] is True
-    for name in ("documents", "sentences", "tokens"):
-        assert found.facts[name] == manifests["train"][f"num_{name}"]
-    assert found.facts["sha256"]["content"] == manifests["train"]["sha256"]
-    assert found.leaves["tokens"].shape == (manifests["train"]["num_tokens"],)
-    assert found.leaves["tokens"].dtype == "uint16"
+    folder, opened = stores
+    found = read_contents(folder)
+    assert found.kind == "store" and found.facts["intact"] is True and found.facts["shards"] > 2
+    for split, store in opened.items():
+        assert found.facts[split] == {
+            name: getattr(store, f"num_{name}") for name in ("documents", "sentences", "tokens")
+        }
+        assert found.facts["sha256"][split] == store.manifest["sha256"]
+        assert found.leaves[f"{split}/tokens"].shape == (store.num_tokens,)
+        assert found.leaves[f"{split}/tokens"].dtype == "uint16"
+    stored = sum(path.stat().st_size for path in folder.rglob("*.npy"))
+    assert found.facts["bytes_per_token"] == stored / sum(store.num_tokens for store in opened.values())
 
 
 def test_a_store_whose_tokens_were_changed_is_not_intact(stores, tmp_path):
-    shutil.copytree(stores[0] / "train", tmp_path / "train")
-    path = tmp_path / "train" / "tokens.npy"
+    shutil.copytree(stores[0], tmp_path / "data")
+    path = tmp_path / "data" / "shards" / "00001" / "train" / "tokens.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    assert read_contents(tmp_path / "train").facts["intact"] is False
-    report = compare(read_contents(stores[0] / "train"), read_contents(tmp_path / "train"))
-    assert report["values"]["tokens"]["differing"] == 1
-    assert list(report["facts"]) == ["sha256.content", "intact"]
+    found = read_contents(tmp_path / "data").facts
+    assert found["intact"] is False and found["damaged"] == ["00001"]
+    report = compare(read_contents(stores[0]), read_contents(tmp_path / "data"))
+    assert report["values"]["train/tokens"]["differing"] == 1
+    assert list(report["facts"]) == ["intact", "damaged"]
 
 
 def test_a_model_folder(tmp_path):
@@ -163,14 +169,14 @@ def run_folder(tmp_path_factory, stores):
     return folder
 
 
-def test_a_run(run_folder):
+def test_a_run(run_folder, stores):
     found = read_contents(run_folder)
     run = json.loads((run_folder / "config.json").read_text())
     assert (found.kind, found.facts["identity"]) == ("run", run["identity"])
     phase = found.facts["phases"]["transfer"]
     assert (phase["step"], phase["of"], phase["stage"], phase["finished"]) == (6, 400, 1, True)
     assert phase["sha256"] == found.facts["sha256"]["model/model.safetensors"]
-    assert set(found.facts["stores"]) == {"train", "heldout"}
+    assert found.facts["data"]["train"]["documents"] == stores[1]["train"].num_documents
     assert found.leaves == read_contents(run_folder / "model").leaves
 
 
@@ -178,13 +184,13 @@ def test_two_runs(run_folder, tmp_path):
     claim(tmp_path, load_config("demo", ["seed=3"]))
     report = compare(read_contents(run_folder), read_contents(tmp_path))
     assert report["facts"]["config.seed"] == [0, 3]
-    assert {"identity", "phases.transfer.step", "stores.train.tokens"} <= set(report["facts"])
+    assert {"identity", "phases.transfer.step", "data.train.tokens"} <= set(report["facts"])
     assert len(report["only_in_first"]) == len(read_contents(run_folder).leaves)
 
 
 def test_two_kinds_are_not_compared(stores, checkpoints):
     with pytest.raises(UserError, match=r"is a store, .* a checkpoint: two of one kind can be compared"):
-        compare(read_contents(stores[0] / "train"), read_contents(checkpoints))
+        compare(read_contents(stores[0]), read_contents(checkpoints))
 
 
 @pytest.mark.parametrize(

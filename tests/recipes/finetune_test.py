@@ -52,7 +52,7 @@ def test_the_encoder_of_any_folder_is_what_is_trained_on(config, tmp_path, token
     phase = finetune_phase(config, found, encoder, tokenizer, train)
     begun = jax.eval_shape(phase.init)
     assert begun["encoder"].keys() == encoder.keys() and begun["span"]["kernel"].shape == (32, 2)
-    batch = next(phase.batches(3, 4))
+    batch = next(phase.batches(3, 4)).batch
     assert batch["input_ids"].shape == (4, 24) and batch["start_positions"].shape == (4,)
 
 

@@ -49,8 +49,8 @@ def moments(config: dict, rng: random.Random) -> list[Moment]:
         ),
         Moment(
             "writing the token stores",
-            lambda workdir: (workdir / "data" / f"{UNFINISHED}stores").exists(),
-            lambda workdir: (workdir / "data" / "train").exists(),
+            lambda workdir: any((workdir / "data" / "shards").glob(f"{UNFINISHED}*")),
+            lambda workdir: (workdir / "data" / "manifest.json").exists(),
         ),
     ]
     page = Moment(

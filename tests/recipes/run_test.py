@@ -97,4 +97,6 @@ def test_a_run_writes_down_what_it_was_made_from(finished_run, name):
         assert written["source"]["config"] == "configs/demo.py"
         assert written["source"]["changed"]["transfer.steps"] == [400, STEPS["transfer"]]
     else:
-        assert written["tokenizer"] == written["stores"]["train"]["tokenizer"]
+        assert written["splits"]["train"]["num_documents"] == sum(
+            e["train"]["num_documents"] for e in written["shards"]
+        )

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilebert_jax.text.examples import PretrainingExamples
-from mobilebert_jax.text.store import TokenStore, build_stores
+from mobilebert_jax.text.store import TokenStore
 from mobilebert_jax.utils.errors import UserError
+from tests.text.stores import make_stores
 
 SPECIALS = 5
 FIELDS = {
@@ -39,7 +40,7 @@ def store_of(*documents):
     tokens = np.arange(sum(lengths)) + SPECIALS
     manifest = {"vocab_size": len(tokens) + SPECIALS}
     offsets = [np.cumsum([0, *values]) for values in (lengths, map(len, documents))]
-    return TokenStore(tokens.astype(np.uint16), *offsets, manifest)
+    return TokenStore((tokens.astype(np.uint16),), *offsets, manifest)
 
 
 def examples_of(store, seed=3, **settings):
@@ -190,8 +191,7 @@ def test_single_sentence_documents_serve_as_second_segments():
 
 
 def test_a_real_store_gives_text_back(tmp_path, documents, tokenizer):
-    build_stores(tmp_path, documents, tokenizer, 0.3, progress=False)
-    store = TokenStore.open(tmp_path / "train")
+    store = make_stores(tmp_path, documents, tokenizer)["train"]
     examples = PretrainingExamples(
         store, tokenizer, seed=0, batch_size=4, sequence_length=48, max_predictions=8, mask_probability=0.01
     )

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from mobilebert_jax.text.sentences import split_sentences
 from mobilebert_jax.text.splitters import sentence_splitter
-from mobilebert_jax.text.store import TokenStore, build_stores
 from mobilebert_jax.utils.errors import UserError
+from tests.text.stores import make_stores
 
 GERMAN = ["Am 5. Mai kam Dr. Müller nach Berlin.", "Er blieb, z. B. im Hotel.", "Warum?"]
 
@@ -60,11 +60,11 @@ def test_a_store_knows_how_its_sentences_were_split(tmp_path, tokenizer):
         identity = {"corpus_fingerprint": "a"}  # noqa: RUF012
 
     corpus = Corpus([" ".join(GERMAN), "Ja. Nein."])
-    rules = build_stores(tmp_path, corpus, tokenizer, 0.5, progress=False)
-    assert "sentences" not in rules["train"] and rules["train"]["corpus_fingerprint"] == "a"
-    german = build_stores(tmp_path, corpus, tokenizer, 0.5, progress=False, sentences="sentencex:de")
-    assert german["train"]["sentences"] == "sentencex:de"
-    assert sum(TokenStore.open(tmp_path / split).num_sentences for split in ("train", "heldout")) == 5
+    rules = make_stores(tmp_path, corpus, tokenizer, 0.5)["train"].manifest
+    assert "sentences" not in rules and rules["corpus_fingerprint"] == "a"
+    german = make_stores(tmp_path, corpus, tokenizer, 0.5, sentences="sentencex:de")
+    assert german["train"].manifest["sentences"] == "sentencex:de"
+    assert sum(store.num_sentences for store in german.values()) == 5
     corpus.identity = {"corpus_fingerprint": "b"}
-    again = build_stores(tmp_path, corpus, tokenizer, 0.5, progress=False, sentences="sentencex:de")
-    assert again["heldout"]["corpus_fingerprint"] == "b", "another content is another store"
+    again = make_stores(tmp_path, corpus, tokenizer, 0.5, sentences="sentencex:de")
+    assert again["heldout"].manifest["corpus_fingerprint"] == "b", "another content is another store"

@@ -1,10 +1,7 @@
-import numpy as np
 import pytest
 
 from mobilebert_jax.training import pace
 from mobilebert_jax.training.pace import Pace, Work
-
-BATCH = {"input_ids": np.ones((4, 8), int), "attention_mask": np.array([[1] * 5 + [0] * 3] * 4)}
 
 
 @pytest.fixture
@@ -17,7 +14,7 @@ def clock(monkeypatch):
 def test_rates_count_training_time_and_real_tokens_alone(clock):
     measured = Pace()
     for _ in range(2):
-        measured.add(BATCH, waited=0.5)
+        measured.add(4, 20, waited=0.5)
     with measured.paused():
         clock[0] += 50
     clock[0] += 4
@@ -28,10 +25,10 @@ def test_rates_count_training_time_and_real_tokens_alone(clock):
 
 def test_take_starts_over(clock):
     measured = Pace()
-    measured.add(BATCH, waited=1.0)
+    measured.add(4, 20, waited=1.0)
     clock[0] += 4
     measured.take()
-    measured.add(BATCH, waited=0.0)
+    measured.add(4, 20, waited=0.0)
     clock[0] += 1
     assert measured.take() == {"examples_per_second": 4.0, "tokens_per_second": 20.0}
     assert measured.waiting == 0

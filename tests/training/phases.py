@@ -4,6 +4,7 @@ import functools
 
 from mobilebert_jax.models.heads import MobileBertForPreTraining
 from mobilebert_jax.training.alone import AloneProgram
+from mobilebert_jax.training.feed import Fed
 from mobilebert_jax.training.loop import Cadence, Phase, run_phase
 from mobilebert_jax.training.stages import Plan
 from tests.training.cases import (
@@ -37,7 +38,7 @@ class Feed:
             if step == self.break_at:
                 raise KeyError("power cut")
             self.step = step + 1
-            yield self.change(step, batch(step))
+            yield Fed.of(self.change(step, batch(step)))
 
     @property
     def reason(self):

@@ -4,11 +4,12 @@ import psutil
 import pytest
 
 from mobilebert_jax.training import memory
+from mobilebert_jax.training.feed import Fed
 from mobilebert_jax.training.memory import memory_in_use
 from mobilebert_jax.training.metrics import read_metrics
 from mobilebert_jax.training.record import Record
 
-BATCH = {"input_ids": np.ones((4, 8), int), "attention_mask": np.ones((4, 8), int)}
+FED = Fed.of({"input_ids": np.ones((4, 8), int), "attention_mask": np.ones((4, 8), int)})
 
 
 def step_metrics(loss):
@@ -25,7 +26,7 @@ def record(tmp_path):
 
 def test_a_line_has_means_pace_seconds_memory_and_no_flags(record, tmp_path):
     for loss in (1.0, 2.0):
-        record.add(step_metrics(loss), BATCH, waited=0.25)
+        record.add(step_metrics(loss), FED, waited=0.25)
     assert record.log(2, "all of it", skipped=1) == {"loss": 1.5, "data_wait": 0.25}
     (line,) = read_metrics(tmp_path / "metrics.jsonl")
     assert (line["step"], line["phase"], line["stage"], line["loss"], line["skipped"]) == (
@@ -41,13 +42,13 @@ def test_a_line_has_means_pace_seconds_memory_and_no_flags(record, tmp_path):
 
 
 def test_lines_of_lost_steps_go_and_their_means_are_made_again(record, tmp_path):
-    record.add(step_metrics(1.0), BATCH, 0.0)
+    record.add(step_metrics(1.0), FED, 0.0)
     unlogged = record.unlogged()
-    record.add(step_metrics(9.0), BATCH, 0.0)
+    record.add(step_metrics(9.0), FED, 0.0)
     record.log(2, "a")
     again = Record(tmp_path, "teacher", 1, unlogged)
     assert read_metrics(tmp_path / "metrics.jsonl") == []
-    again.add(step_metrics(2.0), BATCH, 0.0)
+    again.add(step_metrics(2.0), FED, 0.0)
     assert again.log(2, "a")["loss"] == 1.5
     again.close()
 
