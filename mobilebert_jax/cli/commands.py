@@ -142,9 +142,9 @@ def _overrides(options: argparse.Namespace) -> list[str]:
     named = {
         "finetune.questions": getattr(options, "dataset", ""),
         "data.errors": getattr(options, "errors", ""),
-        "data.workers": workers if (workers := getattr(options, "workers", -1)) >= 0 else "",
+        "data.workers": getattr(options, "workers", None),
     }
-    return [*options.overrides, *(f"{name}={value}" for name, value in named.items() if value != "")]
+    return [*options.overrides, *(f"{name}={value}" for name, value in named.items() if value not in ("", None))]
 
 
 def report(options: argparse.Namespace) -> None:

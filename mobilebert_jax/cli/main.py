@@ -161,7 +161,7 @@ def _run_options(command: argparse.ArgumentParser) -> None:
 
 def _prepare_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--errors", default="", choices=["strict", "replace"], help="bytes that are not UTF-8")
-    command.add_argument("--workers", type=int, default=-1, metavar="N", help="processes (default: one a core)")
+    command.add_argument("--workers", type=int, default=None, metavar="N", help="processes (default: one a core)")
     command.add_argument(
         "--shard", default="0/1", metavar="I/N", help="every N-th shard from number I on, of N machines"
     )

@@ -1,6 +1,5 @@
 """What a token store holds: counts, lengths, unknown tokens, padding, examples as a model would see them."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from mobilebert_jax.recipes.settings import PHASES
 from mobilebert_jax.recipes.workdir import read_run
 from mobilebert_jax.text.examples import PretrainingExamples
-from mobilebert_jax.text.store import ARRAYS, COUNTS, SPLITS, TokenStore, read_manifest, shard_folder
+from mobilebert_jax.text.store import COUNTS, SPLITS, TokenStore, is_intact, read_manifest, shard_folder
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.utils.errors import UserError
 
@@ -24,7 +23,7 @@ TRIED, SHOWN = 512, 2
 def store_facts(folder: Path) -> dict[str, Any]:
     """The manifest without its list of shards, and whether each shard still has the bytes that it names."""
     manifest = read_manifest(folder)
-    damaged = [entry["name"] for entry in manifest["shards"] if not _intact(folder, entry)]
+    damaged = [entry["name"] for entry in manifest["shards"] if not is_intact(folder, entry)]
     facts = {name: value for name, value in manifest.items() if name not in ("splits", "shards", "versions")}
     sides = {split: _bare(counts) for split, counts in manifest["splits"].items()}
     return {
@@ -46,20 +45,6 @@ def _bare(counts: dict[str, Any]) -> dict[str, int]:
 def _bytes(folder: Path, manifest: dict[str, Any]) -> int:
     places = [shard_folder(folder, entry["name"]) / split for entry in manifest["shards"] for split in SPLITS]
     return sum(path.stat().st_size for place in places for path in place.glob("*.npy"))
-
-
-def _intact(folder: Path, entry: dict[str, Any]) -> bool:
-    """Whether every array of a shard has the content it was written with."""
-    for split in SPLITS:
-        try:
-            paths = [shard_folder(folder, entry["name"]) / split / f"{name}.npy" for name in ARRAYS]
-            arrays = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
-        except (OSError, EOFError, ValueError):
-            return False
-        digests = "".join(hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for array in arrays)
-        if hashlib.sha256(digests.encode()).hexdigest() != entry[split]["sha256"]:
-            return False
-    return True
 
 
 def store_arrays(folder: Path) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Text to tokenizer, token stores and example batches, in `workdir/data`."""
 
 import dataclasses
+import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,10 @@ from mobilebert_jax.text.corpus import Corpus
 from mobilebert_jax.text.estimate import Estimate, estimate
 from mobilebert_jax.text.examples import PretrainingExamples
 from mobilebert_jax.text.preparation import Preparation, build_store, finished_store
+from mobilebert_jax.text.remote_store import RemoteStore
 from mobilebert_jax.text.selection import Selection
 from mobilebert_jax.text.shards import Share
-from mobilebert_jax.text.store import TokenStore, read_manifest
+from mobilebert_jax.text.store import MANIFEST, TokenStore, read_manifest
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.stopping import Stopper, interruptible, stop_if_asked
 from mobilebert_jax.utils.errors import UserError
@@ -49,12 +51,16 @@ def _selection(config: ConfigDict) -> Selection:
     return Selection(config.data.min_characters, config.data.drop_duplicates, config.data.max_documents)
 
 
-def corpus_of_run(config: ConfigDict, workdir: Path) -> Corpus:
-    """The configured corpus; where it cannot be opened any more, the stores made of it in `workdir` stand for it.
+def corpus_of_run(config: ConfigDict, workdir: Path) -> Corpus | None:
+    """The configured corpus, None with a store in its place.
+
+    Where it cannot be opened any more, the store made of it in `workdir` stands for it.
 
     Raises:
         UserError: the corpus cannot be opened, and no finished stores come from it.
     """
+    if config.data.store:
+        return None
     try:
         return configured_corpus(config)
     except UserError as error:
@@ -93,10 +99,34 @@ class _Prepared:
         return None
 
 
-def corpus_input(corpus: Corpus) -> dict[str, str]:
-    """The corpus' fingerprint as an input of the run, for `claim`; {} for one that has none."""
+def text_inputs(config: ConfigDict, workdir: Path, corpus: Corpus | None) -> dict[str, str]:
+    """The fingerprint of the corpus, or of the store in its place, as an input of the run, for `claim`; {} if none."""
+    if corpus is None:
+        return {"data.store": hashlib.sha256(_remote_store(config, workdir).manifest_bytes).hexdigest()}
     fingerprint = corpus.identity.get("corpus_fingerprint")
     return {} if fingerprint is None else {"data.corpus": fingerprint}
+
+
+def _remote_store(config: ConfigDict, workdir: Path) -> RemoteStore:
+    """The one that `data.store` names, or the whole copy of it in `workdir` where it is gone."""
+    try:
+        return RemoteStore(config.data.store)
+    except UserError as error:
+        if not (workdir / "data" / MANIFEST).is_file():
+            raise
+        print(f"{error}; going on with its copy in {workdir / 'data'}", file=sys.stderr)
+        return RemoteStore(str(workdir / "data"))
+
+
+def fetched_data(config: ConfigDict, workdir: Path, stopper: Stopper) -> PreparedData:
+    """The store that `data.store` names, brought into `workdir/data`.
+
+    Raises:
+        UserError: no such store, or a damaged one. Stopped: asked to stop; the shards that have come stay.
+    """
+    store, folder = _remote_store(config, workdir), workdir / "data"
+    interruptible(lambda: store.fetch(folder), stopper, UNPREPARED)
+    return open_data(workdir, Tokenizer.load(folder / "tokenizer"))
 
 
 def prepare(config: ConfigDict, workdir: Path, stopper: Stopper, corpus: Corpus | None = None) -> PreparedData:
@@ -108,6 +138,8 @@ def prepare(config: ConfigDict, workdir: Path, stopper: Stopper, corpus: Corpus 
         UserError: no such corpus or tokenizer, too little text, or a finished store that was damaged since.
         Stopped: asked to stop; the shards that are finished stay.
     """
+    if config.data.store:
+        return fetched_data(config, workdir, stopper)
     preparation = preparation_of(config, workdir, stopper, corpus)
     folder = workdir / "data"
     if not finished_store(folder, preparation):
@@ -119,6 +151,8 @@ def prepare_share(
     config: ConfigDict, workdir: Path, stopper: Stopper, corpus: Corpus | None, share: Share
 ) -> PreparedData | None:
     """The same for a share of the shards, a damaged one made again; None while those of other shares are missing."""
+    if config.data.store:
+        return fetched_data(config, workdir, stopper)
     preparation = preparation_of(config, workdir, stopper, corpus)
     folder = workdir / "data"
     try:

@@ -21,6 +21,7 @@ def default_config() -> ConfigDict:
         # builtin:python-docs, text files (.txt, .jsonl; .gz, .xz, .zst), hf:NAME,CONFIG#field, tfds:NAME:VERSION#field,
         # or a mixture with shares of the text: 0.8*hf:...+0.2*text:...
         "corpus": "",
+        "store": "",  # in place of a corpus: a finished data folder elsewhere, also gs://bucket/run/data
         "streaming": False,  # of data sets on the hub: read over the network each time, not kept on disk
         "drop_duplicates": False,  # leave out documents that are exactly like one before; 8 bytes of memory each
         "min_characters": 0,  # leave out shorter documents

@@ -14,11 +14,11 @@ from mobilebert_jax.models.tensor_files import weights_sha256
 from mobilebert_jax.recipes.data import (
     PreparedData,
     check_examples,
-    corpus_input,
     corpus_of_run,
     estimate_data,
     prepare,
     prepare_share,
+    text_inputs,
 )
 from mobilebert_jax.recipes.finetune import finetune, question_inputs
 from mobilebert_jax.recipes.lock import locked, locked_share
@@ -115,11 +115,11 @@ def _prepared(config: ConfigDict, workdir: Path, stopper: Stopper, source: Mappi
     return prepare(config, workdir, stopper, _claimed(config, workdir, source))
 
 
-def _claimed(config: ConfigDict, workdir: Path, source: Mapping[str, Any] | None) -> Corpus:
-    """The run's corpus, once the folder is this run's."""
+def _claimed(config: ConfigDict, workdir: Path, source: Mapping[str, Any] | None) -> Corpus | None:
+    """The run's corpus, None with a store in its place, once the folder is this run's."""
     given = {"teacher.path": file_input("teacher.path", config.teacher.path)} if config.teacher.path else {}
     corpus = corpus_of_run(config, workdir)
-    claim(workdir, config, given | question_inputs(config) | corpus_input(corpus), source)
+    claim(workdir, config, given | question_inputs(config) | text_inputs(config, workdir, corpus), source)
     return corpus
 
 

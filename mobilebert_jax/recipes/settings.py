@@ -95,7 +95,9 @@ def check_config(config: ConfigDict) -> None:
     Raises:
         UserError: a value that no phase could work with, by its full name.
     """
-    if not config.data.corpus:
+    if config.data.corpus and config.data.store:
+        raise UserError(f"data.store={config.data.store!r}: holds its text already; leave data.corpus empty")
+    if not config.data.corpus and not config.data.store:
         raise UserError(
             "data.corpus is empty: give text files, hf:, tfds: or builtin:python-docs, e.g. --config.data.corpus=a.txt"
         )

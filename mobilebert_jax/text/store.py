@@ -8,6 +8,7 @@ shards/00000/heldout/...          the same for the documents that are kept for e
 shards/00000/shard.json           the shard's entry in the manifest
 """  # noqa: E501
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -145,6 +146,19 @@ def open_shard(folder: Path, name: str, split: str, counts: dict[str, Any]) -> t
                 f"{last.tolist()}; {_MEND}"
             )
     return tokens, sentences, documents
+
+
+def is_intact(folder: str | Path, entry: dict[str, Any]) -> bool:
+    """Whether the shard of this manifest entry is there with the content it was written with, every byte of it."""
+    for split in SPLITS:
+        try:
+            arrays = open_shard(Path(folder), entry["name"], split, entry[split])
+        except UserError:
+            return False
+        digests = "".join(hashlib.sha256(array).hexdigest() for array in arrays)
+        if hashlib.sha256(digests.encode()).hexdigest() != entry[split]["sha256"]:
+            return False
+    return True
 
 
 _MEND = "`mobilebert prepare`, as it was called before, makes this shard again"

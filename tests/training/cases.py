@@ -116,7 +116,7 @@ def run_stage(program, plan, index, params, optimizer="lamb"):
     step, metrics = step_of(program, optimizer), []
     for number in range(start, plan.start(index + 1)):
         donated = state
-        state, found = step(state, rest, network(TEACHER, 1), batch(number), control)
+        state, found = step(state, rest, network(TEACHER, 1), jax.device_put(batch(number)), control)
         metrics.append(found)
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(donated.trained))
     return program.join(state.trained, rest, int(control.block)), state, metrics
