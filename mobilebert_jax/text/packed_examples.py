@@ -115,7 +115,8 @@ class PackedExamples:
         input_ids = np.full(shape, vocabulary.pad_id, np.int32)
         input_ids[pieces.row, pieces.column] = vocabulary.cls_id
         input_ids[pieces.row, last] = vocabulary.sep_id
-        self._copy_tokens(pieces, input_ids)
+        place = pieces.row * self.sequence_length + pieces.column + 1
+        self.store.copy_tokens(pieces.start, pieces.length, input_ids.reshape(-1), place)
         begins, ends = np.zeros(shape, np.int32), np.zeros(rows, np.int64)
         begins[pieces.row, pieces.column] = 1
         np.maximum.at(ends, pieces.row, last)
@@ -126,10 +127,3 @@ class PackedExamples:
             "token_type_ids": np.zeros(shape, np.int32),
             "segment_ids": np.cumsum(begins, axis=1, dtype=np.int32) * attention_mask,
         }
-
-    def _copy_tokens(self, pieces: Pieces, input_ids: np.ndarray) -> None:
-        """Every piece's tokens to their places in `input_ids` [B, S]."""
-        place = pieces.row * self.sequence_length + pieces.column + 1
-        within = np.arange(pieces.length.sum()) - np.repeat(np.cumsum(pieces.length) - pieces.length, pieces.length)
-        tokens = self.store.tokens.take(np.repeat(pieces.start, pieces.length) + within)
-        input_ids.reshape(-1)[np.repeat(place, pieces.length) + within] = tokens

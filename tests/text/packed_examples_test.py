@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilebert_jax.text.packed_examples import LEAST, PackedExamples
-from mobilebert_jax.text.store import TokenStore, build_stores
 from mobilebert_jax.utils.errors import UserError
 from tests.text.examples_test import SPECIALS, FakeVocabulary, random_store, store_of
+from tests.text.stores import make_stores
 
 FIELDS = {
     "input_ids": "S",
@@ -158,8 +158,7 @@ def test_examples_depend_on_their_global_index_and_the_seed():
 
 
 def test_a_real_store_gives_text_back(tmp_path, documents, tokenizer):
-    build_stores(tmp_path, documents, tokenizer, 0.3, progress=False)
-    store = TokenStore.open(tmp_path / "train")
+    store = make_stores(tmp_path, documents, tokenizer)["train"]
     examples = PackedExamples(store, tokenizer, seed=0, batch_size=4, sequence_length=96, max_predictions=12)
     batch = examples.batch(0)
     corpus = " ".join(document.replace("\n", " ").lower() for document in documents)
