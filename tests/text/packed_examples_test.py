@@ -121,6 +121,13 @@ def test_starts_are_uniform_over_sentences_but_for_the_ends_of_documents():
     np.testing.assert_allclose(counts[:3] / 5000, [0.2, 0.2, 0.6], atol=0.02)
 
 
+def test_pieces_of_a_row_are_drawn_independently():
+    batch = packed_of(store_of(*[[14]] * 100), batch_size=5000, sequence_length=48, max_predictions=9).batch(0)
+    starts = original_ids(batch)[:, [1, 17, 33]] - SPECIALS
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert abs((starts[:, one] == starts[:, other]).mean() - 0.01) < 0.006
+
+
 def test_short_pieces_are_as_frequent_as_asked_for():
     store = store_of(*[[1] * 5000] * 3)  # with sentences of one token, lengths are as drawn
     for share in (0.0, 0.25, 1.0):
