@@ -23,6 +23,7 @@ from mobilebert_jax.recipes.data import configured_corpus, preparation_of
 from mobilebert_jax.recipes.settings import check_data
 from mobilebert_jax.text.encoding import cores
 from mobilebert_jax.text.examples import PretrainingExamples
+from mobilebert_jax.text.packed_examples import PackedExamples
 from mobilebert_jax.text.preparation import Preparation, build_store
 from mobilebert_jax.text.store import TokenStore
 from mobilebert_jax.text.tokenizer import Tokenizer
@@ -38,6 +39,12 @@ Show = Callable[[str, dict[str, Any]], None]
 
 LENGTHS = {128: 20, 512: 77}
 """Sequence length -> masks at most."""
+KINDS = {
+    "tokens": (PretrainingExamples, False),
+    "whole words": (PretrainingExamples, True),
+    "packed": (PackedExamples, False),
+}
+"""Name -> what makes the examples, and whether it masks whole words."""
 BATCH_SIZE = 256
 BATCHES = 16
 """Batches that are made in one measurement."""
@@ -136,8 +143,8 @@ class _PeakMemory:
 
 def _examples(store: TokenStore, tokenizer: Tokenizer, repeats: int, folder: Path) -> Iterator[dict[str, Any]]:
     for length, masks in LENGTHS.items():
-        for whole_word in (False, True):
-            made = PretrainingExamples(
+        for name, (kind, whole_word) in KINDS.items():
+            made = kind(
                 store,
                 tokenizer,
                 seed=0,
@@ -147,10 +154,10 @@ def _examples(store: TokenStore, tokenizer: Tokenizer, repeats: int, folder: Pat
                 whole_word=whole_word,
             )
             alone = _rate(made.batch, repeats)
-            looped = _loop_rate(made.batch, folder / f"loop-{length}-{whole_word}")
+            looped = _loop_rate(made.batch, folder / f"loop-{length}-{name}")
             yield {
                 "sequence_length": length,
-                "kind": "whole words" if whole_word else "tokens",
+                "kind": name,
                 "examples_per_second": alone,
                 "loop": looped / alone,
                 "padding": 1 - float(made.batch(0)["attention_mask"].mean()),
