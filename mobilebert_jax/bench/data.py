@@ -23,6 +23,7 @@ from mobilebert_jax.recipes.data import configured_corpus, preparation_of
 from mobilebert_jax.recipes.settings import check_data
 from mobilebert_jax.text.encoding import cores
 from mobilebert_jax.text.examples import PretrainingExamples
+from mobilebert_jax.text.packed_examples import PackedExamples
 from mobilebert_jax.text.preparation import Preparation, build_store
 from mobilebert_jax.text.store import TokenStore
 from mobilebert_jax.text.tokenizer import Tokenizer
@@ -38,6 +39,13 @@ Show = Callable[[str, dict[str, Any]], None]
 
 LENGTHS = {128: 20, 512: 77}
 """Sequence length -> masks at most."""
+KINDS = {
+    "pairs": (PretrainingExamples, False),
+    "pairs, whole words": (PretrainingExamples, True),
+    "packed": (PackedExamples, False),
+    "packed, whole words": (PackedExamples, True),
+}
+"""Name -> what makes the examples, and whether it masks whole words."""
 BATCH_SIZE = 256
 BATCHES = 16
 """Batches that are made in one measurement."""
@@ -123,9 +131,9 @@ class _PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        own = psutil.Process()
-        while not self._over.wait(0.1):
-            total = 0
+        own, over = psutil.Process(), False
+        while not over:
+            over, total = self._over.wait(0.1), 0
             for process in [own, *own.children(recursive=True)]:
                 try:
                     total += process.memory_info().rss
@@ -136,8 +144,8 @@ class _PeakMemory:
 
 def _examples(store: TokenStore, tokenizer: Tokenizer, repeats: int, folder: Path) -> Iterator[dict[str, Any]]:
     for length, masks in LENGTHS.items():
-        for whole_word in (False, True):
-            made = PretrainingExamples(
+        for name, (kind, whole_word) in KINDS.items():
+            made = kind(
                 store,
                 tokenizer,
                 seed=0,
@@ -147,10 +155,10 @@ def _examples(store: TokenStore, tokenizer: Tokenizer, repeats: int, folder: Pat
                 whole_word=whole_word,
             )
             alone = _rate(made.batch, repeats)
-            looped = _loop_rate(made.batch, folder / f"loop-{length}-{whole_word}")
+            looped = _loop_rate(made.batch, folder / f"loop-{length}-{name}")
             yield {
                 "sequence_length": length,
-                "kind": "whole words" if whole_word else "tokens",
+                "kind": name,
                 "examples_per_second": alone,
                 "loop": looped / alone,
                 "padding": 1 - float(made.batch(0)["attention_mask"].mean()),
@@ -216,7 +224,7 @@ def print_row(what: str, row: dict[str, Any]) -> None:
         print(f"  splitting, ids, writing   {row['bytes_per_second'] / 1e6:8.2f} MB/s   ratio {row['ratio']:.2f}")
         print(f"  store                     {row['bytes_per_token']:8.3f} bytes a token, {row['tokens']:,} tokens")
         print(f"  memory, all processes     {row['memory'] / 2**20:8,.0f} MiB")
-        print(f"{'examples, one thread':<27} {'a second':>9} {'padding':>9} {'loop / loader':>15}")
+        print(f"{'examples, one thread':<32} {'a second':>9} {'padding':>9} {'loop / loader':>15}")
         return
-    name = f"  {row['sequence_length']} tokens, {row['kind']}"
-    print(f"{name:<27} {row['examples_per_second']:>9,.0f} {row['padding']:>9.1%} {row['loop']:>15.0%}")
+    name = f"  {row['sequence_length']}, {row['kind']}"
+    print(f"{name:<32} {row['examples_per_second']:>9,.0f} {row['padding']:>9.1%} {row['loop']:>15.0%}")

@@ -7,7 +7,7 @@ import jax
 from mobilebert_jax.objectives.terms import weighted_total
 from mobilebert_jax.training.program import Control
 from mobilebert_jax.training.transfer import BlockProgram
-from mobilebert_jax.training.walks import embed, run_block
+from mobilebert_jax.training.walks import block_mask, embed, run_block
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class TruncatedProgram(BlockProgram):
 
     def gradients(self, trained, rest, teacher, batch, counts, control: Control, rng):
         """Gradients of the block, and the four sums, through scans over the stacks' first blocks."""
-        pair, mask = self.transfer.pair, batch["attention_mask"]
+        pair, mask = self.transfer.pair, block_mask(batch)
         mapped = pair.layer_map[self.block]
         teacher_stack, student_stack = teacher["encoder"]["layers"], rest["encoder"]["layers"]
         ht = self._first_blocks(
@@ -32,7 +32,7 @@ class TruncatedProgram(BlockProgram):
 
         def loss(block):
             out = run_block(pair.student, block, jax.lax.stop_gradient(hs), mask, scores=True)
-            sums = self.transfer.sums(target, out, mask, None)
+            sums = self.transfer.sums(target, out, batch, None)
             return weighted_total(sums, counts, self.transfer.coefficients), sums
 
         return jax.grad(loss, has_aux=True)(trained)

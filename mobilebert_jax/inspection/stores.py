@@ -8,6 +8,7 @@ import numpy as np
 from mobilebert_jax.recipes.settings import PHASES
 from mobilebert_jax.recipes.workdir import read_run
 from mobilebert_jax.text.examples import PretrainingExamples
+from mobilebert_jax.text.packed_examples import PackedExamples
 from mobilebert_jax.text.store import COUNTS, SPLITS, TokenStore, is_intact, read_manifest, shard_folder
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.utils.errors import UserError
@@ -95,6 +96,7 @@ def _sizes(folder: Path) -> list[dict[str, Any]]:
     try:
         config = read_run(folder.resolve().parent / "config.json")["config"]
         data = {name: config["data"][name] for name in ("mask_probability", "whole_word", "short_sequence_probability")}
+        data["packing"] = config["data"].get("packing", False)  # runs from before there was any have none
         own = ("sequence_length", "max_predictions")
         sizes = [{name: config[phase][name] for name in own} | data for phase in PHASES if phase != "finetune"]
     except (OSError, KeyError, TypeError, UserError):
@@ -102,8 +104,9 @@ def _sizes(folder: Path) -> list[dict[str, Any]]:
     return [size for place, size in enumerate(sizes) if size not in sizes[:place]]
 
 
-def _examples(store: TokenStore, tokenizer: Tokenizer, **sizes: Any) -> dict[str, Any]:
-    batch = PretrainingExamples(store, tokenizer, seed=0, batch_size=TRIED, **sizes).batch(0)
+def _examples(store: TokenStore, tokenizer: Tokenizer, packing: bool = False, **sizes: Any) -> dict[str, Any]:
+    kind = PackedExamples if packing else PretrainingExamples
+    batch = kind(store, tokenizer, seed=0, batch_size=TRIED, **sizes).batch(0)
     return {
         "sequence_length": sizes["sequence_length"],
         "padding_share": 1 - float(batch["attention_mask"].mean()),

@@ -6,16 +6,11 @@ import jax.numpy as jnp
 
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.layers import Dense
+from mobilebert_jax.models.masks import Mask, key_mask
 from mobilebert_jax.utils.types import Array
 
 MASKED = float(jnp.finfo(jnp.float32).min)
 """What a masked key's score is: float32's own minimum, put there by `where`, never by adding."""
-
-
-def key_mask(attention_mask: Array) -> Array:
-    """[B, S] or [B, S, S] (query, key), 1 for keys to see -> bool [B, 1, 1 or S, S]."""
-    mask = attention_mask[:, None, None, :] if attention_mask.ndim == 2 else attention_mask[:, None, :, :]
-    return mask > 0
 
 
 class SelfAttention(nn.Module):
@@ -35,7 +30,7 @@ class SelfAttention(nn.Module):
     def _split_heads(self, x: Array) -> Array:
         return x.reshape(*x.shape[:2], self.cfg.num_attention_heads, self.cfg.head_size).astype(self.cfg.dtype)
 
-    def scores(self, query_input: Array, key_input: Array, attention_mask: Array) -> Array:
+    def scores(self, query_input: Array, key_input: Array, attention_mask: Mask) -> Array:
         """Masked scaled dot products before the softmax, [B, N, S, S] float32."""
         query = self._split_heads(self.query(query_input))
         key = self._split_heads(self.key(key_input))
@@ -44,7 +39,7 @@ class SelfAttention(nn.Module):
         return nn.with_logical_constraint(scores, ("batch", "act_heads", "length", None))
 
     def __call__(
-        self, query_input: Array, key_input: Array, value_input: Array, attention_mask: Array, deterministic: bool
+        self, query_input: Array, key_input: Array, value_input: Array, attention_mask: Mask, deterministic: bool
     ) -> tuple[Array, Array, Array]:
         """Three [B, S, width] -> (context [B, S, inner], scores and probabilities [B, N, S, S])."""
         scores = self.scores(query_input, key_input, attention_mask)

@@ -7,6 +7,7 @@ from jax.ad_checkpoint import checkpoint_name
 from mobilebert_jax.models.attention import SelfAttention
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.layers import ACTIVATIONS, Dense, DenseNorm
+from mobilebert_jax.models.masks import Mask
 from mobilebert_jax.utils.types import Array, BlockOutput
 
 
@@ -62,7 +63,7 @@ class Block(nn.Module):
             return h, self.bottleneck_attention(x), x
         return h, x, x
 
-    def attention_scores(self, x: Array, attention_mask: Array) -> Array:
+    def attention_scores(self, x: Array, attention_mask: Mask) -> Array:
         """The block's masked pre-softmax scores alone, [B, N, S, S]: what attention transfer compares."""
         _, query_key, _ = self._attention_inputs(x)
         return self.attention.scores(query_key, query_key, attention_mask)
@@ -70,7 +71,7 @@ class Block(nn.Module):
     def __call__(
         self,
         x: Array,
-        attention_mask: Array,
+        attention_mask: Mask,
         deterministic: bool = True,
         output_scores: bool = False,
         output_probs: bool = False,

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.layers import Dense, Norm, weight_init
+from mobilebert_jax.models.masks import Mask, neighbours, position_ids, token_mask
 from mobilebert_jax.utils.types import Array
 
 
-def trigrams(words: Array) -> Array:
+def trigrams(words: Array, mask: Mask) -> Array:
     """[B, S, E] -> [B, S, 3E] in the released weights' order: next token, current, previous; zeros beyond the ends."""
-    following = jnp.pad(words[:, 1:], ((0, 0), (0, 1), (0, 0)))
-    previous = jnp.pad(words[:, :-1], ((0, 0), (1, 0), (0, 0)))
+    following, previous = neighbours(words, mask)
     return jnp.concatenate([following, words, previous], axis=-1)
 
 
@@ -49,9 +49,9 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(cfg.hidden_dropout_prob)
 
     def __call__(
-        self, input_ids: Array, attention_mask: Array, token_type_ids: Array, deterministic: bool = True
+        self, input_ids: Array, attention_mask: Mask, token_type_ids: Array, deterministic: bool = True
     ) -> Array:
-        """Three int arrays [B, S] -> [B, S, H] float32.
+        """Ids, mask and types [B, S] -> [B, S, H] float32; positions count from the start of each piece of a row.
 
         With `zero_pad_embeddings` the padding's word vectors are zero before the trigram, so that the last token
         sees the same whether padding follows or not; the released model sees the [PAD] row there.
@@ -59,13 +59,12 @@ class Embeddings(nn.Module):
         cfg = self.cfg
         x = self.word_embeddings(input_ids)
         if cfg.zero_pad_embeddings:
-            seen = attention_mask if attention_mask.ndim == 2 else jnp.diagonal(attention_mask, axis1=1, axis2=2)
-            x = jnp.where(seen[:, :, None] > 0, x, 0.0)
+            x = jnp.where(token_mask(attention_mask)[:, :, None], x, 0.0)
         if cfg.trigram_input:
-            x = trigrams(x)
+            x = trigrams(x, attention_mask)
         if cfg.trigram_input or cfg.embedding_size != cfg.hidden_size:
             x = self.embedding_transformation(x)
-        positions = jnp.arange(input_ids.shape[1])
-        x = x + self.token_type_embeddings(token_type_ids) + self.position_embeddings(positions)[None]
+        positions = position_ids(attention_mask, input_ids.shape[1])
+        x = x + self.token_type_embeddings(token_type_ids) + self.position_embeddings(positions)
         x = self.dropout(self.norm(x), deterministic=deterministic)
         return nn.with_logical_constraint(x, ("batch", "length", "embed"))

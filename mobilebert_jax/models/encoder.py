@@ -8,6 +8,7 @@ from mobilebert_jax.models.block import Block
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.embeddings import Embeddings
 from mobilebert_jax.models.layers import Dense
+from mobilebert_jax.models.masks import Mask, make_mask
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Array, EncoderOutput
 
@@ -27,7 +28,7 @@ class ScannedBlock(Block):
     output_scores: bool = False
     output_probs: bool = False
 
-    def __call__(self, x: Array, attention_mask: Array):
+    def __call__(self, x: Array, attention_mask: Mask):
         """[B, S, H] -> (next hidden, what this layer adds to the outputs)."""
         out = super().__call__(x, attention_mask, self.deterministic, self.output_scores, self.output_probs)
         emitted = out.replace(hidden=out.hidden if self.output_hidden_states else None)
@@ -91,6 +92,7 @@ class MobileBert(nn.Module):
         attention_mask: Array | None = None,
         token_type_ids: Array | None = None,
         *,
+        segment_ids: Array | None = None,
         deterministic: bool = True,
         output_hidden_states: bool = False,
         output_attention_scores: bool = False,
@@ -98,8 +100,11 @@ class MobileBert(nn.Module):
     ) -> EncoderOutput:
         """Int arrays [B, S] -> EncoderOutput; a missing mask means all ones, missing types all zeros.
 
+        `segment_ids`: where a row holds several pieces of text, 1, 2, ... for the tokens of each and 0 for padding (not
+        BERT's segments, which are `token_type_ids`). Each piece is then encoded as it would be in a row of its own.
+
         Raises:
-            UserError: more tokens than `max_position_embeddings`.
+            UserError: more tokens than `max_position_embeddings`, or `segment_ids` with a mask that is not [B, S].
         """
         if input_ids.shape[1] > self.cfg.max_position_embeddings:
             raise UserError(
@@ -108,7 +113,8 @@ class MobileBert(nn.Module):
             )
         attention_mask = jnp.ones_like(input_ids) if attention_mask is None else attention_mask
         token_type_ids = jnp.zeros_like(input_ids) if token_type_ids is None else token_type_ids
-        embedded = self.embeddings(input_ids, attention_mask, token_type_ids, deterministic)
+        mask = make_mask(attention_mask, segment_ids)
+        embedded = self.embeddings(input_ids, mask, token_type_ids, deterministic)
         blocks = stacked_blocks(
             self.cfg,
             deterministic=deterministic,
@@ -116,7 +122,7 @@ class MobileBert(nn.Module):
             output_scores=output_attention_scores,
             output_probs=output_attention_probs,
         )
-        last, emitted = blocks(embedded, attention_mask)
+        last, emitted = blocks(embedded, mask)
         return EncoderOutput(
             last_hidden_state=last,
             pooler_output=self.pooler(last) if self.pooling else None,

@@ -1,4 +1,7 @@
-"""Heads on the encoder: masked LM, next sentence, answer span, classes; and the models that carry them."""
+"""Heads on the encoder: masked LM, next sentence, answer span, classes; and the models that carry them.
+
+What a model here takes as `**options` goes to its encoder: `segment_ids`, and which outputs are wanted.
+"""
 
 from typing import Any
 
@@ -87,10 +90,10 @@ class MobileBertForPreTraining(nn.Module):
         attention_mask: Array | None = None,
         token_type_ids: Array | None = None,
         masked_positions: Array | None = None,
-        **flags: bool,
+        **options: Any,
     ) -> PretrainingOutput:
         """Ids [B, S] and masked_positions [B, P] -> PretrainingOutput; without positions, logits at every token."""
-        out = self.encoder(input_ids, attention_mask, token_type_ids, **flags)
+        out = self.encoder(input_ids, attention_mask, token_type_ids, **options)
         return self.heads(out, masked_positions)
 
     def heads(self, out: EncoderOutput, masked_positions: Array | None = None) -> PretrainingOutput:
@@ -120,10 +123,10 @@ class MobileBertForMaskedLM(nn.Module):
         attention_mask: Array | None = None,
         token_type_ids: Array | None = None,
         masked_positions: Array | None = None,
-        **flags: bool,
+        **options: Any,
     ) -> MaskedLMOutput:
         """Ids [B, S] and masked_positions [B, P] -> MaskedLMOutput; without positions, logits at every token."""
-        out = self.encoder(input_ids, attention_mask, token_type_ids, **flags)
+        out = self.encoder(input_ids, attention_mask, token_type_ids, **options)
         return MaskedLMOutput(
             out, _masked_lm_logits(self.masked_lm, self.encoder, out.last_hidden_state, masked_positions)
         )
@@ -135,9 +138,9 @@ class MobileBertForNextSentencePrediction(nn.Module):
     cfg: ModelConfig
 
     @nn.compact
-    def __call__(self, input_ids, attention_mask=None, token_type_ids=None, **flags: bool) -> NextSentenceOutput:
+    def __call__(self, input_ids, attention_mask=None, token_type_ids=None, **options: Any) -> NextSentenceOutput:
         """Ids [B, S] -> NextSentenceOutput."""
-        out = MobileBert(self.cfg, name="encoder")(input_ids, attention_mask, token_type_ids, **flags)
+        out = MobileBert(self.cfg, name="encoder")(input_ids, attention_mask, token_type_ids, **options)
         return NextSentenceOutput(out, Linear(self.cfg, 2, name="next_sentence")(out.pooler_output))
 
 
@@ -147,10 +150,10 @@ class MobileBertForQuestionAnswering(nn.Module):
     cfg: ModelConfig
 
     @nn.compact
-    def __call__(self, input_ids, attention_mask=None, token_type_ids=None, **flags: bool) -> SpanOutput:
+    def __call__(self, input_ids, attention_mask=None, token_type_ids=None, **options: Any) -> SpanOutput:
         """Ids [B, S] -> SpanOutput."""
         encoder = MobileBert(self.cfg, pooling=False, name="encoder")
-        out = encoder(input_ids, attention_mask, token_type_ids, **flags)
+        out = encoder(input_ids, attention_mask, token_type_ids, **options)
         logits = Linear(self.cfg, 2, name="span")(out.last_hidden_state)
         return SpanOutput(out, logits[..., 0], logits[..., 1])
 
@@ -167,11 +170,11 @@ class MobileBertForSequenceClassification(nn.Module):
 
     @nn.compact
     def __call__(
-        self, input_ids, attention_mask=None, token_type_ids=None, *, deterministic: bool = True, **flags: bool
+        self, input_ids, attention_mask=None, token_type_ids=None, *, deterministic: bool = True, **options: Any
     ) -> ClassificationOutput:
         """Ids [B, S] -> ClassificationOutput."""
         encoder = MobileBert(self.cfg, name="encoder")
-        out = encoder(input_ids, attention_mask, token_type_ids, deterministic=deterministic, **flags)
+        out = encoder(input_ids, attention_mask, token_type_ids, deterministic=deterministic, **options)
         pooled = nn.Dropout(0.1, name="dropout")(out.pooler_output, deterministic=deterministic)
         return ClassificationOutput(out, Linear(self.cfg, self.num_labels, name="classifier")(pooled))
 
@@ -185,11 +188,11 @@ class MobileBertForTokenClassification(nn.Module):
 
     @nn.compact
     def __call__(
-        self, input_ids, attention_mask=None, token_type_ids=None, *, deterministic: bool = True, **flags: bool
+        self, input_ids, attention_mask=None, token_type_ids=None, *, deterministic: bool = True, **options: Any
     ) -> ClassificationOutput:
         """Ids [B, S] -> ClassificationOutput, logits [B, S, C]."""
         encoder = MobileBert(self.cfg, pooling=False, name="encoder")
-        out = encoder(input_ids, attention_mask, token_type_ids, deterministic=deterministic, **flags)
+        out = encoder(input_ids, attention_mask, token_type_ids, deterministic=deterministic, **options)
         dropout = nn.Dropout(self.cfg.hidden_dropout_prob, name="dropout")
         hidden = dropout(out.last_hidden_state, deterministic=deterministic)
         return ClassificationOutput(out, Linear(self.cfg, self.num_labels, name="classifier")(hidden))

@@ -18,13 +18,16 @@ TF1_COUNT_EPSILON = 1e-5
 def pretraining_counts(batch: Batch, *, tf1_compat: bool = False) -> dict[str, jax.Array]:
     """What each pretraining term is divided by, from the whole global batch. Float32 scalars.
 
-    "masked_lm" and "distillation": the masked weights' sum (with `tf1_compat` plus 1e-5). "next_sentence": examples.
+    "masked_lm" and "distillation": the masked weights' sum (with `tf1_compat` plus 1e-5). "next_sentence": examples,
+    where they have labels.
     """
     predictions = jnp.sum(batch["masked_weights"], dtype=jnp.float32)
     if tf1_compat:
         predictions = predictions + TF1_COUNT_EPSILON
-    examples = jnp.float32(batch["next_sentence_labels"].shape[0])
-    return {"masked_lm": predictions, "distillation": predictions, "next_sentence": examples}
+    counts = {"masked_lm": predictions, "distillation": predictions}
+    if "next_sentence_labels" in batch:
+        counts["next_sentence"] = jnp.float32(batch["next_sentence_labels"].shape[0])
+    return counts
 
 
 def masked_lm_sum(logits: Array, masked_ids: Array, masked_weights: Array) -> jax.Array:

@@ -14,6 +14,7 @@ from mobilebert_jax.text.corpora import open_corpus
 from mobilebert_jax.text.corpus import Corpus
 from mobilebert_jax.text.estimate import Estimate, estimate
 from mobilebert_jax.text.examples import PretrainingExamples
+from mobilebert_jax.text.packed_examples import PackedExamples
 from mobilebert_jax.text.preparation import Preparation, build_store, finished_store
 from mobilebert_jax.text.remote_store import RemoteStore
 from mobilebert_jax.text.selection import Selection
@@ -238,9 +239,10 @@ def _announced(corpus: Corpus) -> Iterator[str]:
 
 def pretraining_examples(
     config: ConfigDict, phase: ConfigDict, store: TokenStore, tokenizer: Tokenizer, seed: int
-) -> PretrainingExamples:
-    """The phase's masked sentence pairs, a function of (seed, step)."""
-    return PretrainingExamples(
+) -> PretrainingExamples | PackedExamples:
+    """The phase's masked sentence pairs, or masked packed rows, a function of (seed, step)."""
+    kind = PackedExamples if config.data.packing else PretrainingExamples
+    return kind(
         store,
         tokenizer,
         seed=seed,

@@ -37,6 +37,9 @@ def default_config() -> ConfigDict:
         "mask_probability": 0.15,
         "whole_word": False,
         "short_sequence_probability": 0.1,
+        # Rows filled with pieces of several documents instead of one pair of segments; needs next_sentence=0 in the
+        # teacher and distill phases.
+        "packing": False,
     }
     config.teacher = _pretraining_phase(steps=500_000, batch_size=4096, sequence_length=128)
     config.teacher.path = ""  # an existing teacher's model folder: the phase is skipped

@@ -18,11 +18,11 @@ Evaluation = Callable[..., dict[str, Any] | None]
 
 
 def pretraining_evaluation(model: nn.Module, make_batch: Callable[[int], Batch], batches: int) -> Evaluation:
-    """Held-out masked-LM and next-sentence losses and accuracies of a model."""
+    """Held-out masked-LM and, where there are pairs, next-sentence losses and accuracies of a model."""
 
     @jax.jit
     def sums(params: Params, batch: Batch):
-        out = model.apply({"params": params}, *inputs(batch), batch["masked_positions"])
+        out = model.apply({"params": params}, **inputs(batch), masked_positions=batch["masked_positions"])
         return pretraining_sums(out, batch, {"next_sentence": 1.0}), head_counts(batch, False)
 
     return lambda params, stop=_never: _means(lambda batch: sums(params, batch), make_batch, batches, stop)

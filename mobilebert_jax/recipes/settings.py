@@ -34,6 +34,8 @@ MODELS_OF = {
     "finetune": ("student",),
 }
 """Which models see a phase's sequences."""
+WITH_NEXT_SENTENCE = ("teacher", "distill")
+"""Phases that may learn to tell a next sentence from a random one."""
 
 
 def model_config(config: ConfigDict, which: str, vocab_size: int) -> ModelConfig:
@@ -189,6 +191,11 @@ def check_phase(config: ConfigDict, name: str) -> None:
             raise UserError(f"{name}.optimizer.{field}={phase.optimizer[field]}: must not be negative")
     with _named(f"{name}.optimizer", "optimizer"):
         optimizer_config(phase)
+    if config.data.packing and name in WITH_NEXT_SENTENCE and phase.next_sentence:
+        raise UserError(
+            f"{name}.next_sentence={phase.next_sentence}: packed rows (data.packing=True) hold no pairs of segments to "
+            f"learn it from; set {name}.next_sentence=0"
+        )
     if name != "finetune":
         with _named(name, name):
             check_sizes(phase.batch_size, phase.sequence_length, phase.max_predictions, config.data.mask_probability)

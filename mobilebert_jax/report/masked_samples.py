@@ -9,10 +9,12 @@ from mobilebert_jax.models.pretrained import from_pretrained
 from mobilebert_jax.report.markup import Markup, join, note, percent, tag
 from mobilebert_jax.report.run_folder import RunFolder
 from mobilebert_jax.text.examples import PretrainingExamples
+from mobilebert_jax.text.packed_examples import PackedExamples
 from mobilebert_jax.text.store import TokenStore
 from mobilebert_jax.text.tokenizer import CONTINUATION_PREFIX, Tokenizer
 
 SHOWN, LONGEST, MOST_MASKS, CANDIDATES = 4, 64, 10, 2
+FIELDS = ("input_ids", "attention_mask", "token_type_ids", "segment_ids", "masked_positions")
 
 Guesses = list[list[tuple[str, float]]]
 """For each mask, the likeliest pieces with their probabilities."""
@@ -28,13 +30,14 @@ def masked_samples(run: RunFolder) -> Markup:
     batch = _examples(run, tokenizer)
     guesses = {name: _guess(folder, batch, tokenizer) for name, folder in folders.items()}
     cards = [_card(row, batch, {name: all_[row] for name, all_ in guesses.items()}, tokenizer) for row in range(SHOWN)]
-    remark = "The first pairs of the held-out stream; what is boxed was hidden from the models or replaced."
+    remark = "The first examples of the held-out stream; what is boxed was hidden from the models or replaced."
     return join(note(remark), tag("div", *cards, cls="cards"))
 
 
 def _examples(run: RunFolder, tokenizer: Tokenizer) -> dict[str, np.ndarray]:
     phase, data = run.config["distill"], run.config["data"]
-    examples = PretrainingExamples(
+    kind = PackedExamples if data.get("packing") else PretrainingExamples
+    examples = kind(
         TokenStore.open(run.path / "data", "heldout"),
         tokenizer,
         seed=run.config["seed"],
@@ -54,8 +57,8 @@ def _guess(folder: Path, batch: dict[str, np.ndarray], tokenizer: Tokenizer) -> 
 
     @jax.jit
     def forward(params, batch):
-        fields = (batch[name] for name in ("input_ids", "attention_mask", "token_type_ids", "masked_positions"))
-        logits = model.apply({"params": params}, *fields).prediction_logits
+        fields = {name: batch[name] for name in FIELDS if name in batch}
+        logits = model.apply({"params": params}, **fields).prediction_logits
         return jax.lax.top_k(jax.nn.softmax(logits), CANDIDATES)
 
     shares, ids = (np.asarray(part) for part in forward(params, batch))
@@ -90,13 +93,13 @@ def _candidates(candidates: list[tuple[str, float]], true: str) -> Markup:
 
 
 def _sentence(row: int, batch: dict[str, np.ndarray], truth: dict[int, str], tokenizer: Tokenizer) -> Markup:
-    """The pieces as words; masked ones boxed with what stood there, a line between the two segments."""
+    """The pieces as words; masked ones boxed with what stood there, a line between two segments or packed texts."""
     pieces: list[Markup | str] = []
     length = int(batch["attention_mask"][row].sum())
     for position in range(1, length - 1):
         token = tokenizer.backend.id_to_token(int(batch["input_ids"][row][position]))
-        if token == "[SEP]" and position not in truth:
-            pieces.append(Markup("<hr>"))
+        if token in ("[SEP]", "[CLS]") and position not in truth:
+            pieces += [Markup("<hr>")] if token == "[SEP]" else []
             continue
         text = truth.get(position, token)
         joined = text.startswith(CONTINUATION_PREFIX)

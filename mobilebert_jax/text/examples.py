@@ -5,18 +5,17 @@ global index), so the start sentence is drawn with replacement; every start has 
 second segments are random in expectation; how much of an overlong segment is cut at its front is one uniform draw.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from mobilebert_jax.text.masking import prediction_counts, replace_tokens, select_tokens, select_words
-from mobilebert_jax.text.randomness import integers, random_bits, uniforms
+from mobilebert_jax.text.predictions import Predictions, Vocabulary
+from mobilebert_jax.text.randomness import integers, uniforms
 from mobilebert_jax.text.store import TokenStore
 from mobilebert_jax.utils.errors import UserError
 
-# What is drawn for an example, each with its own salt.
+# What is drawn for an example, each with its own salt; those of `predictions` follow.
 START, SHORT, TARGET, SPLIT, RANDOM_NEXT, OTHER_DOCUMENT, OTHER_SENTENCE, CUT_FIRST, CUT_SECOND = range(9)
-SCORE, ACTION, CHOICE = range(9, 12)
 
 
 class Span(NamedTuple):
@@ -29,26 +28,6 @@ class Span(NamedTuple):
     def length(self) -> np.ndarray:
         """Tokens in each range, [B]."""
         return self.stop - self.start
-
-
-class Vocabulary(Protocol):
-    """What examples need of a tokenizer."""
-
-    vocab_size: int
-    pad_id: int
-    cls_id: int
-    sep_id: int
-    mask_id: int
-
-    @property
-    def special_ids(self) -> tuple[int, ...]:
-        """Ids that are never masked, never guessed and never drawn as replacement."""
-        ...
-
-    @property
-    def continuation(self) -> np.ndarray:
-        """bool [vocab_size], True for pieces that continue a word."""
-        ...
 
 
 class PretrainingExamples:
@@ -72,22 +51,24 @@ class PretrainingExamples:
         `short_sequence_probability` is the share of examples whose length is drawn from 2 up. Raises UserError for a
         store without a pair (a document of two sentences, and a second document) and for sizes that make no sense.
         """
-        _check_store(store, vocabulary)
+        check_vocabulary(store, vocabulary)
+        _check_pairs(store)
         check_sizes(batch_size, sequence_length, max_predictions, mask_probability)
         self.store = store
         self.vocabulary = vocabulary
         self.seed = seed
         self.batch_size = batch_size
         self.sequence_length = sequence_length
-        self.max_predictions = max_predictions
-        self.mask_probability = mask_probability
-        self.whole_word = whole_word
         self.short_sequence_probability = short_sequence_probability
         # Sentence pairs before each document: a document of n sentences has n - 1.
         self._pair_offsets = store.document_offsets - np.arange(store.num_documents + 1)
-        special = np.isin(np.arange(vocabulary.vocab_size), vocabulary.special_ids)
-        self._is_special = special
-        self._replacements = np.flatnonzero(~special)
+        self._predictions = Predictions(
+            vocabulary,
+            seed=seed,
+            max_predictions=max_predictions,
+            mask_probability=mask_probability,
+            whole_word=whole_word,
+        )
 
     def batch(self, step: int, rows: slice | None = None) -> dict[str, np.ndarray]:
         """The pretraining fields of `Batch` for global examples `step * batch_size + [0, batch_size)`.
@@ -98,7 +79,7 @@ class PretrainingExamples:
         index = step * self.batch_size + np.arange(self.batch_size)[rows or slice(None)]
         first, second, random_next = self._segments(index)
         sequences = self._assemble(first, second)
-        predictions = self._mask(index, sequences["input_ids"])
+        predictions = self._predictions.mask(index, sequences["input_ids"])
         return {**sequences, **predictions, "next_sentence_labels": random_next.astype(np.int32)}
 
     def _segments(self, index: np.ndarray) -> tuple[Span, Span, np.ndarray]:
@@ -170,43 +151,21 @@ class PretrainingExamples:
             "token_type_ids": (seen & (column > separator[:, None])).astype(np.int32),
         }
 
-    def _mask(self, index: np.ndarray, input_ids: np.ndarray) -> dict[str, np.ndarray]:
-        """Replaces what is to be guessed in `input_ids`, in place; returns the prediction fields."""
-        seed, most = self.seed, self.max_predictions
-        maskable = ~self._is_special[input_ids]
-        counts = prediction_counts(maskable.sum(axis=1), self.mask_probability, most)
-        scores = random_bits(seed, index, SCORE, self.sequence_length)
-        if self.whole_word:
-            continuation = self.vocabulary.continuation[input_ids]
-            positions = select_words(scores, maskable, continuation, counts, most)
-        else:
-            positions = select_tokens(scores, maskable, counts, most)
-        used = positions < self.sequence_length
-        row, slot = np.nonzero(used)
-        original = input_ids[row, positions[used]]
-        action, choice = (uniforms(seed, index, salt, most)[used] for salt in (ACTION, CHOICE))
-        input_ids[row, positions[used]] = replace_tokens(
-            original, self.vocabulary.mask_id, self._replacements, action, choice
-        )
-        masked_ids = np.zeros(used.shape, np.int32)
-        masked_ids[row, slot] = original
-        return {
-            "masked_positions": np.where(used, positions, 0).astype(np.int32),
-            "masked_ids": masked_ids,
-            "masked_weights": used.astype(np.float32),
-        }
 
-
-def _check_store(store: TokenStore, vocabulary: Vocabulary) -> None:
-    if store.manifest["vocab_size"] != vocabulary.vocab_size:
-        raise UserError(
-            f"the token store was made with {store.manifest['vocab_size']} word pieces, the tokenizer has "
-            f"{vocabulary.vocab_size}; prepare the store with this tokenizer"
-        )
+def _check_pairs(store: TokenStore) -> None:
     if store.num_documents < 2 or store.num_sentences == store.num_documents:
         raise UserError(
             f"the token store has {store.num_documents} documents with {store.num_sentences} sentences; sentence pairs "
             "need two documents, one of them with two sentences: use a larger corpus"
+        )
+
+
+def check_vocabulary(store: TokenStore, vocabulary: Vocabulary) -> None:
+    """UserError when another tokenizer made the store."""
+    if store.manifest["vocab_size"] != vocabulary.vocab_size:
+        raise UserError(
+            f"the token store was made with {store.manifest['vocab_size']} word pieces, the tokenizer has "
+            f"{vocabulary.vocab_size}; prepare the store with this tokenizer"
         )
 
 

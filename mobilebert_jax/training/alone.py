@@ -20,7 +20,7 @@ from mobilebert_jax.optim.masks import multiplier_tree
 from mobilebert_jax.training.program import Control
 from mobilebert_jax.utils.types import Array, Batch, Params, PretrainingOutput
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "segment_ids")
 
 
 def head_counts(batch: Batch, tf1_compat: bool) -> dict[str, Array]:
@@ -29,6 +29,7 @@ def head_counts(batch: Batch, tf1_compat: bool) -> dict[str, Array]:
     if "masked_weights" in batch:
         counts |= pretraining_counts(batch, tf1_compat=tf1_compat)
         counts["masked_lm_accuracy"] = pretraining_counts(batch)["masked_lm"]
+    if "next_sentence_labels" in batch:
         counts["next_sentence_accuracy"] = counts["next_sentence"]
     if "start_positions" in batch:
         counts |= span_counts(batch)
@@ -38,13 +39,17 @@ def head_counts(batch: Batch, tf1_compat: bool) -> dict[str, Array]:
 def pretraining_sums(
     out: PretrainingOutput, batch: Batch, coefficients: Mapping[str, float], teacher_logits: Array | None = None
 ) -> dict[str, Array]:
-    """Sums of the masked-LM, next-sentence and distillation terms that have a coefficient, with accuracies."""
-    ids, weights, labels = batch["masked_ids"], batch["masked_weights"], batch["next_sentence_labels"]
+    """Sums of the masked-LM, next-sentence and distillation terms that have a coefficient, with accuracies.
+
+    A batch of packed rows has no next sentences, so nothing reaches the pooler and that head.
+    """
+    ids, weights = batch["masked_ids"], batch["masked_weights"]
     sums = {
         "masked_lm": masked_lm_sum(out.prediction_logits, ids, weights),
         "masked_lm_accuracy": masked_lm_correct(out.prediction_logits, ids, weights),
     }
-    if coefficients.get("next_sentence"):
+    if coefficients.get("next_sentence") and "next_sentence_labels" in batch:
+        labels = batch["next_sentence_labels"]
         sums["next_sentence"] = next_sentence_sum(out.seq_relationship_logits, labels)
         sums["next_sentence_accuracy"] = next_sentence_correct(out.seq_relationship_logits, labels)
     if teacher_logits is not None:
@@ -96,7 +101,7 @@ class AloneProgram:
         """Gradients of everything, and the terms' sums."""
         teacher_logits = None
         if self.teacher is not None and self.coefficients.get("distillation"):
-            out = self.teacher.apply({"params": teacher}, *inputs(batch), batch["masked_positions"])
+            out = self.teacher.apply({"params": teacher}, **inputs(batch), masked_positions=batch["masked_positions"])
             teacher_logits = out.prediction_logits
 
         def loss(params):
@@ -108,9 +113,9 @@ class AloneProgram:
     def _sums(self, params, batch, rng, teacher_logits):
         flags = {"deterministic": not self.dropout, "rngs": {"dropout": rng}}
         if self.coefficients.get("span"):
-            out = self.model.apply({"params": params}, *inputs(batch), **flags)
+            out = self.model.apply({"params": params}, **inputs(batch), **flags)
             return {"span": span_sum(out.start_logits, out.end_logits, batch)}
-        out = self.model.apply({"params": params}, *inputs(batch), batch["masked_positions"], **flags)
+        out = self.model.apply({"params": params}, **inputs(batch), masked_positions=batch["masked_positions"], **flags)
         return pretraining_sums(out, batch, self.coefficients, teacher_logits)
 
     def multipliers(self, trained, control: Control, factor):
@@ -118,6 +123,6 @@ class AloneProgram:
         return None if self.uniform else general_multipliers(trained, control, factor)
 
 
-def inputs(batch: Batch) -> tuple[Array, Array, Array]:
-    """The three arrays every model takes, in order."""
-    return tuple(batch[name] for name in INPUTS)
+def inputs(batch: Batch) -> dict[str, Array]:
+    """The arrays every model takes, by name; `segment_ids` only where rows are packed."""
+    return {name: batch[name] for name in INPUTS if name in batch}

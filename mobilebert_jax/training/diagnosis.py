@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mobilebert_jax.models.config import ModelConfig
-from mobilebert_jax.training.walks import embed, run_block, take
+from mobilebert_jax.training.walks import block_mask, embed, run_block, take
 from mobilebert_jax.utils.trees import is_stacked, named_leaves
 from mobilebert_jax.utils.types import Array, Batch, Params
 
@@ -26,7 +26,7 @@ def first_nonfinite_leaf(tree: Params) -> str | None:
 
 def first_nonfinite_block(cfg: ModelConfig, encoder: Params, batch: Batch) -> str | None:
     """`embeddings` or `layer l`: the first part whose output on this batch is not finite."""
-    forward = jax.jit(lambda block, hidden: run_block(cfg, block, hidden, batch["attention_mask"]).hidden)
+    forward = jax.jit(lambda block, hidden: run_block(cfg, block, hidden, block_mask(batch)).hidden)
     hidden = embed(cfg, encoder["embeddings"], batch)
     if not _finite(hidden):
         return "the embeddings"

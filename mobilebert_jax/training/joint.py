@@ -12,7 +12,7 @@ from mobilebert_jax.objectives.terms import weighted_total
 from mobilebert_jax.training.alone import general_multipliers, head_counts, pretraining_sums
 from mobilebert_jax.training.program import Control
 from mobilebert_jax.training.transfer import Transfer
-from mobilebert_jax.training.walks import block_scores, embed, run_block, take, walk
+from mobilebert_jax.training.walks import block_mask, block_scores, embed, run_block, take, walk
 from mobilebert_jax.utils.types import Array, Batch, BlockOutput, Params
 
 
@@ -65,14 +65,14 @@ class PairProgram:
 
     def co_walk(self, teacher, student, batch, statistics) -> tuple[Array, Array, dict[str, Array]]:
         """Both last hidden states [B, S, H], and every layer's transfer sums [L]."""
-        pair, mask = self.transfer.pair, batch["attention_mask"]
+        pair, mask = self.transfer.pair, block_mask(batch)
         mapped = jnp.asarray(pair.layer_map)
         stack = teacher["encoder"]["layers"]
 
         def student_side(block, hidden, teacher_block, teacher_in, teacher_out):
             target = BlockOutput(teacher_out, block_scores(pair.teacher, teacher_block, teacher_in, mask))
             out = run_block(pair.student, block, hidden, mask, scores=True)
-            return out.hidden, self.transfer.sums(jax.lax.stop_gradient(target), out, mask, statistics)
+            return out.hidden, self.transfer.sums(jax.lax.stop_gradient(target), out, batch, statistics)
 
         if pair.student.remat != "none":
             student_side = jax.checkpoint(student_side, policy=REMAT[pair.student.remat], prevent_cse=False)
@@ -100,7 +100,7 @@ class PairProgram:
         teacher_logits = None
         if self.coefficients.get("distillation"):
             stack, total = teacher["encoder"]["layers"], pair.teacher.num_hidden_layers
-            hidden = walk(pair.teacher, stack, teacher_last, batch["attention_mask"], pair.layer_map[-1] + 1, total)
+            hidden = walk(pair.teacher, stack, teacher_last, block_mask(batch), pair.layer_map[-1] + 1, total)
             teacher_logits = _heads(pair.teacher, teacher, hidden, batch).prediction_logits
         out = _heads(pair.student, student, student_last, batch)
         return pretraining_sums(out, batch, self.coefficients, teacher_logits)

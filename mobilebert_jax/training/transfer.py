@@ -12,6 +12,7 @@ from mobilebert_jax.optim.masks import multiplier_tree
 from mobilebert_jax.training.program import Control
 from mobilebert_jax.training.walks import (
     Pair,
+    block_mask,
     embed,
     layer_statistics,
     put,
@@ -43,15 +44,15 @@ class Transfer:
 
     def target(self, teacher: Params, batch: Batch, block: Array) -> BlockOutput:
         """The output and scores of the teacher's block that student block `block` imitates."""
-        stack, mask = teacher["encoder"]["layers"], batch["attention_mask"]
+        stack, mask = teacher["encoder"]["layers"], block_mask(batch)
         mapped = jnp.asarray(self.pair.layer_map)[block]
         hidden = embed(self.pair.teacher, teacher["encoder"]["embeddings"], batch)
         hidden = walk(self.pair.teacher, stack, hidden, mask, 0, mapped)
         return run_block(self.pair.teacher, take(stack, mapped), hidden, mask, scores=True)
 
-    def sums(self, target: BlockOutput, out: BlockOutput, mask: Array, statistics) -> dict[str, Array]:
+    def sums(self, target: BlockOutput, out: BlockOutput, batch: Batch, statistics) -> dict[str, Array]:
         """The four sums of one pair of blocks."""
-        compat = self.pair.tf1_compat
+        mask, compat = batch["attention_mask"], self.pair.tf1_compat
         sums = transfer_sums(target, out, mask, teacher_statistics=statistics, tf1_compat=compat)
         return {name: value for name, value in sums.items() if self.coefficients.get(name)}
 
@@ -82,7 +83,7 @@ class BlockProgram:
 
     def gradients(self, trained, rest, teacher, batch, counts, control: Control, rng):
         """Gradients of the block, and the four sums."""
-        cfg, mask = self.transfer.pair.student, batch["attention_mask"]
+        cfg, mask = self.transfer.pair.student, block_mask(batch)
         target = self.transfer.target(teacher, batch, control.block)
         statistics = self.transfer.statistics(teacher, batch)
         hidden = embed(cfg, rest["encoder"]["embeddings"], batch)
@@ -91,7 +92,7 @@ class BlockProgram:
 
         def loss(block):
             out = run_block(cfg, block, hidden, mask, scores=True)
-            sums = self.transfer.sums(target, out, mask, statistics)
+            sums = self.transfer.sums(target, out, batch, statistics)
             return weight * weighted_total(sums, counts, self.transfer.coefficients), sums
 
         return jax.grad(loss, has_aux=True)(trained)
@@ -130,7 +131,7 @@ class PrefixProgram:
 
     def gradients(self, trained, rest, teacher, batch, counts, control: Control, rng):
         """Gradients of the stack, zero above block l, and block l's four sums."""
-        cfg, mask, top = self.transfer.pair.student, batch["attention_mask"], control.block
+        cfg, mask, top = self.transfer.pair.student, block_mask(batch), control.block
         target = self.transfer.target(teacher, batch, top)
         statistics = self.transfer.statistics(teacher, batch)
         stack, weight = trained["layers"], control.block_weights[top]
@@ -140,7 +141,7 @@ class PrefixProgram:
 
         def loss(block, x):
             out = run_block(cfg, block, x, mask, scores=True)
-            sums = self.transfer.sums(target, out, mask, statistics)
+            sums = self.transfer.sums(target, out, batch, statistics)
             return weight * weighted_total(sums, counts, self.transfer.coefficients), sums
 
         (top_grads, cotangent), sums = jax.grad(loss, argnums=(0, 1), has_aux=True)(take(stack, top), hidden)

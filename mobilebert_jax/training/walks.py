@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from mobilebert_jax.models.block import Block
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.embeddings import Embeddings
+from mobilebert_jax.models.masks import Mask, make_mask
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Array, Batch, BlockOutput, Params
 
@@ -48,18 +49,23 @@ def default_layer_map(teacher: ModelConfig, student: ModelConfig) -> tuple[int, 
     return tuple((index + 1) * teacher.num_hidden_layers // blocks - 1 for index in range(blocks))
 
 
+def block_mask(batch: Batch) -> Mask:
+    """What embeddings and blocks take as their mask; loss terms count by the batch's `attention_mask`."""
+    return make_mask(batch["attention_mask"], batch.get("segment_ids"))
+
+
 def embed(cfg: ModelConfig, embeddings: Params, batch: Batch) -> Array:
     """The hidden state that enters block 0, [B, S, H], without dropout."""
     module = Embeddings(cfg)
-    return module.apply({"params": embeddings}, batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])
+    return module.apply({"params": embeddings}, batch["input_ids"], block_mask(batch), batch["token_type_ids"])
 
 
-def run_block(cfg: ModelConfig, block: Params, hidden: Array, mask: Array, scores: bool = False) -> BlockOutput:
+def run_block(cfg: ModelConfig, block: Params, hidden: Array, mask: Mask, scores: bool = False) -> BlockOutput:
     """One block on its own parameters (no layer axis), without dropout."""
     return Block(cfg).apply({"params": block}, hidden, mask, output_scores=scores)
 
 
-def block_scores(cfg: ModelConfig, block: Params, hidden: Array, mask: Array) -> Array:
+def block_scores(cfg: ModelConfig, block: Params, hidden: Array, mask: Mask) -> Array:
     """One block's attention scores alone, [B, N, S, S], from the hidden state that enters it."""
     return Block(cfg).apply({"params": block}, hidden, mask, method="attention_scores")
 
@@ -74,12 +80,12 @@ def put(stack: Params, block: Params, index: Array | int) -> Params:
     return jax.tree.map(lambda leaf, new: jax.lax.dynamic_update_index_in_dim(leaf, new, index, 0), stack, block)
 
 
-def walk(cfg: ModelConfig, stack: Params, hidden: Array, mask: Array, start: Array | int, stop: Array | int) -> Array:
+def walk(cfg: ModelConfig, stack: Params, hidden: Array, mask: Mask, start: Array | int, stop: Array | int) -> Array:
     """Forward through blocks start..stop-1; both may be traced, so one program serves every stage."""
     return jax.lax.fori_loop(start, stop, lambda i, h: run_block(cfg, take(stack, i), h, mask).hidden, hidden)
 
 
-def walk_storing(cfg: ModelConfig, stack: Params, hidden: Array, mask: Array, stop: Array) -> tuple[Array, Array]:
+def walk_storing(cfg: ModelConfig, stack: Params, hidden: Array, mask: Mask, stop: Array) -> tuple[Array, Array]:
     """`walk` from block 0 that also returns what entered each block, [L, B, S, H], zeros from `stop` on."""
     inputs = jnp.zeros((cfg.num_hidden_layers, *hidden.shape), hidden.dtype)
 
@@ -96,7 +102,7 @@ def layer_statistics(cfg: ModelConfig, encoder: Params, batch: Batch) -> tuple[A
 
     TF1's loss compares each student block with all of them, see `objectives.transfer`.
     """
-    mask = batch["attention_mask"]
+    mask = block_mask(batch)
 
     def body(hidden, block):
         hidden = run_block(cfg, block, hidden, mask).hidden

@@ -20,10 +20,11 @@ Batch = Mapping[str, Array]
     input_ids              [B, S] int32
     attention_mask         [B, S] int32, 1 for tokens, 0 for padding
     token_type_ids         [B, S] int32, 0 first segment (and padding), 1 second
+    segment_ids            [B, S] int32, 1, 2, ... for the pieces of a row in order, 0 for padding   (packed rows only)
     masked_positions       [B, P] int32, 0 where unused                  (pretraining)
     masked_ids             [B, P] int32, the original tokens             (pretraining)
     masked_weights         [B, P] float32, 1 where a prediction counts   (pretraining)
-    next_sentence_labels   [B] int32, 0 real next sentence, 1 random     (pretraining)
+    next_sentence_labels   [B] int32, 0 real next sentence, 1 random     (pretraining on pairs)
     start_positions, end_positions   [B] int32, token indices, both inclusive, 0 for no answer   (questions)
 """
 

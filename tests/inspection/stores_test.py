@@ -38,15 +38,18 @@ def test_examples_are_decoded_with_what_was_masked(folder):
             assert re.findall(r"\{(\S+)>(\S+)\}", sample)
 
 
-def test_a_run_s_own_lengths_are_tried(folder):
-    data = {"mask_probability": 0.3, "whole_word": True, "short_sequence_probability": 0.0}
+@pytest.mark.parametrize("packing", [{}, {"packing": False}, {"packing": True}])
+def test_a_run_s_own_examples_are_tried(folder, packing):
+    data = {"mask_probability": 0.3, "whole_word": True, "short_sequence_probability": 0.0, **packing}
     phases = {
         name: {"sequence_length": length, "max_predictions": 9}
-        for name, length in (("teacher", 16), ("transfer", 24), ("distill", 24))
+        for name, length in (("teacher", 16), ("transfer", 48), ("distill", 48))
     }
     run = {"config": {"data": data, **phases}, "identity": "", "inputs": {}}
     (folder.parent / "config.json").write_text(json.dumps(run))
-    assert [tried["sequence_length"] for tried in store_statistics(folder)["examples"]] == [16, 24]
+    found = store_statistics(folder)["examples"]
+    assert [tried["sequence_length"] for tried in found] == [16, 48]
+    assert (" [SEP] [CLS] " in found[1]["samples"][0]) == packing.get("packing", False)
 
 
 def test_unknown_tokens_are_counted(folder):

@@ -16,11 +16,11 @@ IDS = np.random.default_rng(1).integers(1, 67, (2, 7)).astype(np.int32)
 def test_trigrams_are_next_current_previous_with_zeros_beyond_the_ends():
     words = jnp.arange(1.0, 7.0).reshape(1, 3, 2)
     expected = [[[3, 4, 1, 2, 0, 0], [5, 6, 3, 4, 1, 2], [0, 0, 5, 6, 3, 4]]]
-    np.testing.assert_array_equal(trigrams(words), expected)
+    np.testing.assert_array_equal(trigrams(words, jnp.ones((1, 3))), expected)
 
 
 def test_the_trigram_of_one_token_has_no_neighbours():
-    np.testing.assert_array_equal(trigrams(jnp.ones((1, 1, 2))), [[[0, 0, 1, 1, 0, 0]]])
+    np.testing.assert_array_equal(trigrams(jnp.ones((1, 1, 2)), jnp.ones((1, 1))), [[[0, 0, 1, 1, 0, 0]]])
 
 
 def hidden_states(cfg, params, padding):

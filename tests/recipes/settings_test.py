@@ -130,6 +130,7 @@ def test_layer_maps(config, layer_map, blocks, expected):
         ("transfer.block_rate=0", "transfer.block_rate=0.0, transfer.lower_rate=0.0: learning-rate multipliers"),
         ("transfer.tf1_compat=true", "the original knows soft freezing only; set transfer.lower_rate=0.3"),
         ("transfer.steps=47", "transfer.steps=47: 24 blocks need at least 2 each to learn"),
+        ("data.packing=true", "teacher.next_sentence=1.0: packed rows (data.packing=True) hold no pairs"),
         ("distill.ground_truth_ratio=1.5", "distill.ground_truth_ratio=1.5: must lie in [0, 1]"),
         ("distill.steps=0", "distill.steps=0: must be at least 1"),
         ("distill.accumulation=3", "distill.accumulation=3: does not divide distill.batch_size=2048"),
@@ -160,6 +161,7 @@ def test_a_value_no_phase_could_work_with_is_refused_by_its_name(change, message
         ["transfer.strategy=auxiliary", "transfer.steps=0"],
         ["transfer.strategy=none", "model.student.hidden_size=256"],
         ["transfer.tf1_compat=true", "transfer.lower_rate=0.3"],
+        ["data.packing=true", "teacher.path=teacher", "distill.next_sentence=0"],  # transfer has no such loss
     ],
 )
 def test_what_a_config_does_not_use_may_be_anything(changes):
