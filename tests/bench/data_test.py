@@ -20,8 +20,7 @@ def test_rates_sizes_and_padding_of_every_kind(tiny_run, monkeypatch, capsys):
         (length, kind) for length in (16, 24) for kind in module.KINDS
     ]
     assert all(row["examples_per_second"] > 0 and row["loop"] > 0 for row in found["examples"])
-    padding = {(row["sequence_length"], row["kind"]): row["padding"] for row in found["examples"]}
-    assert padding[24, "packed"] < padding[24, "pairs"] < 1
+    assert all(0 <= row["padding"] < 0.5 for row in found["examples"])
     assert main(["bench", "data", "--repeats=1", *tiny_run.words]) == 0
     out = capsys.readouterr().out
     assert "encode_batch_fast alone" in out and out.count("packed") == 4
