@@ -13,9 +13,11 @@ from safetensors.numpy import load_file, save_file
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import save_pretrained
-from mobilebert_jax.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+from mobilebert_jax.text.special_tokens import SPECIAL_TOKENS
+from mobilebert_jax.text.tokenizer import train_tokenizer
 from tests.models.model_cases import random_params
 from tests.recipes.tiny_run import TinyRun
+from tests.text.given_models import T5, given_model
 
 SQUAD = {"id": "1", "question": "who?", "answers": [{"text": "A cat", "answer_start": 0}], "is_impossible": False}
 
@@ -62,11 +64,13 @@ def _vocabularies(folder: Path) -> None:
     (folder / "latin.vocab").write_bytes("caf\xe9\n".encode("latin-1"))
     (folder / "broken-tokenizer.json").write_text('{"version": "1.0", "model":')
     (folder / "no-tokenizer").mkdir()
+    (folder / "broken.model").write_bytes(b"[PAD]\n[UNK]\n")
+    (folder / "t5.model").write_bytes(given_model(T5))
 
 
 def _models(folder: Path) -> None:
     """model: a whole student with a span head and a tokenizer; the others lack or damage something."""
-    tokenizer = Tokenizer.train(["a cat sat on the mat " * 9], 64)
+    tokenizer = train_tokenizer(["a cat sat on the mat " * 9], 64)
     for name, cfg, head in (
         ("model", ModelConfig.test_student(vocab_size=tokenizer.vocab_size, max_position_embeddings=48), "qa"),
         ("teacher", ModelConfig.test_teacher(vocab_size=tokenizer.vocab_size), "pretraining"),

@@ -1,8 +1,11 @@
+import pickle
+
 import pytest
+import tokenizers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import load_tokenizer, train_tokenizer
 from mobilebert_jax.text.word_memory import WordMemory
 
 TEXT = (
@@ -16,7 +19,7 @@ PIECES = st.sampled_from(
 
 @pytest.fixture(scope="module", params=[True, False], ids=["uncased", "cased"])
 def tokenizer(request):
-    return Tokenizer.train([TEXT] * 3, 300, lowercase=request.param)
+    return train_tokenizer([TEXT] * 3, 300, lowercase=request.param)
 
 
 @settings(max_examples=300, deadline=None)
@@ -26,6 +29,30 @@ def test_ids_are_those_of_the_whole_text(tokenizer, texts):
     expected = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
     assert tokenizer.ids_batch(texts) == expected
     assert tokenizer.ids_batch(texts) == expected, "the second time too"
+
+
+def test_other_processes_get_the_tokenizer_without_its_memory(tokenizer):
+    expected = tokenizer.ids_batch([TEXT])
+    copy = pickle.loads(pickle.dumps(tokenizer))
+    assert "_memory" in vars(tokenizer) and "_memory" not in vars(copy)
+    assert copy.ids_batch([TEXT]) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda backend: setattr(backend, "pre_tokenizer", tokenizers.pre_tokenizers.Metaspace()),
+        lambda backend: setattr(backend, "normalizer", tokenizers.normalizers.NFC()),
+        lambda backend: backend.add_tokens([tokenizers.AddedToken("re-read", normalized=True)]),
+    ],
+)
+def test_a_tokenizer_that_is_not_bert_s_remembers_nothing(tokenizer, tmp_path, change):
+    backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
+    change(backend)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    other = load_tokenizer(tmp_path / "tokenizer.json")
+    texts = [TEXT, "RE-READ it", "a b"]
+    assert other.ids_batch(texts) == [encoding.ids for encoding in other.encode_batch(texts)]
 
 
 def test_only_new_words_are_encoded():
