@@ -87,7 +87,8 @@ def finished_store(folder: str | Path, preparation: Preparation) -> dict[str, An
     """The manifest in `folder` if it was made of the same; None otherwise.
 
     Raises:
-        UserError: it was, but a shard is missing, cut short or damaged; names the shard.
+        UserError: it was, but a shard is missing, cut short or damaged; names the shard. Or nothing but the tokenizer
+            is another one.
     """
     if not preparation.known or not Path(folder, MANIFEST).is_file():
         return None
@@ -96,10 +97,23 @@ def finished_store(folder: str | Path, preparation: Preparation) -> dict[str, An
     except UserError:
         return None
     if manifest | preparation.identity != manifest:
+        _check_tokenizer(folder, manifest, preparation)
         return None
     for split in SPLITS:
         TokenStore.open(folder, split)
     return manifest
+
+
+def _check_tokenizer(folder: str | Path, manifest: dict[str, Any], preparation: Preparation) -> None:
+    """Where only the tokenizer differs, and no new version of its library tells it apart, somebody has exchanged it."""
+    same_library = manifest["versions"].get("tokenizers") == _version("tokenizers")
+    other = {name for name, value in preparation.identity.items() if manifest.get(name) != value}
+    if same_library and other and other <= {"tokenizer", "vocab_size"}:
+        before, now = manifest["tokenizer"][:12], preparation.identity["tokenizer"][:12]
+        raise UserError(
+            f"{folder}: the token store was made by another tokenizer ({before}, now {now}); put that one back, or "
+            "prepare in another folder"
+        )
 
 
 def build_store(

@@ -3,6 +3,7 @@
 import dataclasses
 import glob
 import json
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -21,21 +22,20 @@ class Position:
     """How far a walk through files has come, in bytes as they lie on the disk."""
 
     def __init__(self) -> None:
-        self._before = 0
+        self._before = self._size = 0
         self._file: BinaryIO | None = None
 
     def begin(self, file: BinaryIO) -> None:
-        """A file is opened."""
-        self._file = file
-
-    def end(self, size: int) -> None:
-        """The file, of so many bytes, is read to its end."""
-        self._before, self._file = self._before + size, None
+        """The next file is opened, the one before is read to its end."""
+        self._before += self._size
+        self._file, self._size = file, os.fstat(file.fileno()).st_size
 
     @property
     def bytes(self) -> int:
         """Read so far."""
-        return self._before + (self._file.tell() if self._file and not self._file.closed else 0)
+        if self._file is None:
+            return 0
+        return self._before + (self._size if self._file.closed else self._file.tell())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,17 +59,18 @@ class TextFiles:
         return {"corpus_fingerprint": files_fingerprint(self.paths)} | reading
 
     def __iter__(self) -> Iterator[str]:
-        empty, position = True, Position()
+        position = Position()
         self._position[:] = [position]
         for path in self.paths:
             lines = read_lines(path, self.errors, position.begin)
             documents = _json_documents(path, lines, self.field) if _is_json(path) else _plain_documents(lines)
+            empty = True
             for document in documents:
                 empty = False
                 yield document
-            position.end(path.stat().st_size)
-        if empty:
-            raise UserError(f"corpus {self.spec!r}: no text in it")
+            if empty:  # a download that failed, more likely than not
+                name = "" if len(self.paths) == 1 else f"{path}: "
+                raise UserError(f"corpus {self.spec!r}: {name}no text in it")
 
     def progress(self) -> float | None:
         """By bytes of the files."""

@@ -14,6 +14,7 @@ from mobilebert_jax.text.preparation import Preparation, build_store, finished_s
 from mobilebert_jax.text.sentences import split_sentences
 from mobilebert_jax.text.shards import Share
 from mobilebert_jax.text.store import SPLITS, TokenStore
+from mobilebert_jax.text.tokenizer import train_tokenizer
 from mobilebert_jax.utils.errors import UserError
 from tests.text.stores import ListCorpus, make_stores, sentences_of
 
@@ -125,6 +126,18 @@ def test_a_finished_store_is_known_again(tmp_path, documents, tokenizer, prepara
         Preparation(documents, tokenizer, 0.3, shard_bytes=800),
     ):
         assert finished_store(tmp_path, other) is None
+
+
+def test_an_exchanged_tokenizer_is_noticed(tmp_path, documents, preparation):
+    build_store(tmp_path, preparation, progress=False)
+    other = train_tokenizer(documents, vocab_size=190)
+    exchanged = Preparation(preparation.corpus, other, 0.3, shard_bytes=800)
+    with pytest.raises(UserError, match="the token store was made by another tokenizer"):
+        finished_store(tmp_path, exchanged)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["versions"]["tokenizers"] = "0.1"
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert finished_store(tmp_path, exchanged) is None, "another version may describe the same tokenizer otherwise"
 
 
 def test_a_damaged_shard_is_named_and_made_again_and_no_other(tmp_path, preparation):

@@ -116,3 +116,31 @@ def test_zstd_frames_one_after_another_are_one_text(tmp_path):
     frames = b"".join(zstandard.compress(part.encode()) for part in ("One.\n\nTw", "o.\n\n", "Three."))
     (tmp_path / "a.txt.zst").write_bytes(frames)
     assert list(open_corpus(str(tmp_path / "a.txt.zst"))) == ["One.", "Two.", "Three."]
+
+
+def test_one_empty_file_of_several_is_named(tmp_path):
+    (tmp_path / "a.txt").write_text("Text.")
+    (tmp_path / "b.txt").write_text(" \n\n")
+    with pytest.raises(UserError, match=r"corpus .*\*\.txt': .*b\.txt: no text in it"):
+        list(open_corpus(f"{tmp_path}/*.txt"))
+
+
+def test_bytes_that_are_not_utf_8_can_be_replaced(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"The caf\xe9 is open.")
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "The caf\xe9 is open."}')
+    for name in ("a.txt", "a.jsonl"):
+        corpus = open_corpus(f"{tmp_path}/{name}", errors="replace")
+        assert list(corpus) == ["The caf\ufffd is open."] and corpus.identity["errors"] == "replace"
+        with pytest.raises(UserError, match="go on with --errors=replace"):
+            list(open_corpus(f"{tmp_path}/{name}"))
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".txt.xz"])
+def test_a_walk_tells_how_far_it_has_come(tmp_path, suffix):
+    for name in "ab":
+        text = "\n\n".join(f"Document {number} of {name}. " * 300 for number in range(100)).encode()
+        (tmp_path / f"{name}{suffix}").write_bytes(lzma.compress(text) if suffix.endswith("xz") else text)
+    corpus = open_corpus(f"{tmp_path}/*{suffix}")
+    assert corpus.progress() is None
+    shares = [corpus.progress() for _ in corpus]
+    assert shares == sorted(shares) and 0.4 < shares[99] <= shares[100] < 0.6 and shares[-1] > 0.95
