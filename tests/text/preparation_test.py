@@ -130,7 +130,7 @@ def test_a_finished_store_is_known_again(tmp_path, documents, tokenizer, prepara
 
 def test_an_exchanged_tokenizer_is_noticed(tmp_path, documents, preparation):
     build_store(tmp_path, preparation, progress=False)
-    other = train_tokenizer(documents, vocab_size=190)
+    other = train_tokenizer(documents[:9], vocab_size=90)
     exchanged = Preparation(preparation.corpus, other, 0.3, shard_bytes=800)
     with pytest.raises(UserError, match="the token store was made by another tokenizer"):
         finished_store(tmp_path, exchanged)
