@@ -20,7 +20,7 @@ from mobilebert_jax.models.folder_config import (
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import check_replaceable, from_pretrained, save_pretrained
 from mobilebert_jax.models.resize import resize_vocabulary
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.text.tokenizer_files import TokenizerFiles
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.trees import count_parameters
@@ -116,7 +116,7 @@ def as_in_transformers(cfg: ModelConfig) -> ModelConfig | None:
 def sample_batch(cfg: ModelConfig, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """input_ids and attention_mask [1, S] of a sentence in the folder's own tokens, half of it padding."""
     try:
-        tokenizer = Tokenizer.load(folder)
+        tokenizer = load_tokenizer(folder)
         ids = [tokenizer.cls_id, *tokenizer.encode_batch([SAMPLE])[0].ids, tokenizer.sep_id]
         pad = tokenizer.pad_id
     except UserError:  # without a tokenizer any words will do

@@ -9,7 +9,7 @@ from typing import Any
 from mobilebert_jax.inference.predictor import Predict, make_predictor, predict_windows
 from mobilebert_jax.inference.spans import Span, answer_end, best_spans, softmax
 from mobilebert_jax.models.pretrained import from_pretrained
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.text.windows import build_windows
 from mobilebert_jax.utils.errors import UserError
 
@@ -73,7 +73,7 @@ class QuestionAnswerer:
         its tokenizer, or the model is too small for `sequence_length`.
         """
         model, params = from_pretrained(path, head="qa")
-        tokenizer = Tokenizer.load(path)
+        tokenizer = load_tokenizer(path)
         positions, words = model.cfg.max_position_embeddings, model.cfg.vocab_size
         settings = {"sequence_length": min(cls.sequence_length, positions), "batch_size": 1} | settings
         if settings["sequence_length"] > positions:

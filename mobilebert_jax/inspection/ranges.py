@@ -17,7 +17,7 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.embeddings import Embeddings
 from mobilebert_jax.models.folder_config import CONFIG
 from mobilebert_jax.models.pretrained import from_pretrained
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Array, Params
 
@@ -75,7 +75,7 @@ def activation_ranges(folder: str | Path, text_file: str | Path, sequence_length
         UserError: no model folder, no tokenizer, a text without words, or a length that does not fit.
     """
     model, params = from_pretrained(folder)
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = load_tokenizer(folder)
     if tokenizer.vocab_size > model.cfg.vocab_size:
         raise UserError(f"{folder}: the tokenizer has more pieces than the model has words ({model.cfg.vocab_size})")
     most = model.cfg.max_position_embeddings

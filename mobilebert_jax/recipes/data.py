@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from mobilebert_jax.text.examples import PretrainingExamples
 from mobilebert_jax.text.packed_examples import PackedExamples
 from mobilebert_jax.text.preparation import Preparation, build_store, finished_store
 from mobilebert_jax.text.remote_store import RemoteStore
+from mobilebert_jax.text.sample import sample_paragraphs
 from mobilebert_jax.text.selection import Selection
 from mobilebert_jax.text.shards import Share
 from mobilebert_jax.text.store import MANIFEST, TokenStore, read_manifest
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from mobilebert_jax.training.stopping import Stopper, interruptible, stop_if_asked
 from mobilebert_jax.utils.errors import UserError
 
@@ -182,10 +183,8 @@ def estimate_data(config: ConfigDict, workdir: Path, stopper: Stopper) -> Estima
 
     def tokenizer_of(documents: list[str]) -> Tokenizer:
         if data.tokenizer == "train" and not made:
-            return interruptible(
-                lambda: Tokenizer.train(documents, data.vocab_size, data.lowercase), stopper, UNPREPARED
-            )
-        return Tokenizer.load(folder if made else data.tokenizer)
+            return interruptible(lambda: _trained(data, documents), stopper, UNPREPARED)
+        return load_tokenizer(folder if made else data.tokenizer)
 
     def preparation_of(documents: list[str], tokenizer: Tokenizer) -> Preparation:
         return Preparation(documents, tokenizer, data.heldout_fraction, data.sentences, data.shard_bytes)
@@ -219,14 +218,19 @@ class _Interruptible:
 def _tokenizer(config: ConfigDict, corpus: Corpus, folder: Path, stopper: Stopper) -> Tokenizer:
     """The one made before, the one given, or one trained on the corpus."""
     if (folder / TOKENIZER_SIGN).exists():
-        return Tokenizer.load(folder)
+        return load_tokenizer(folder)
     if config.data.tokenizer == "train":
-        size, lowercase = config.data.vocab_size, config.data.lowercase
-        tokenizer = interruptible(lambda: Tokenizer.train(_announced(corpus), size, lowercase), stopper, UNPREPARED)
+        tokenizer = interruptible(lambda: _trained(config.data, _announced(corpus)), stopper, UNPREPARED)
     else:
-        tokenizer = Tokenizer.load(config.data.tokenizer)
+        tokenizer = load_tokenizer(config.data.tokenizer)
     tokenizer.save(folder)
     return tokenizer
+
+
+def _trained(data: ConfigDict, texts: Iterable[str]) -> Tokenizer:
+    """A tokenizer of the configured kind, from all of the texts or from a sample of them."""
+    texts = sample_paragraphs(texts, data.tokenizer_sample) if data.tokenizer_sample else texts
+    return train_tokenizer(texts, data.vocab_size, data.lowercase, data.tokenizer_kind, data.tokenizer_coverage)
 
 
 def _announced(corpus: Corpus) -> Iterator[str]:

@@ -28,9 +28,13 @@ def default_config() -> ConfigDict:
         "max_documents": 0,  # end the corpus there; 0: never
         "errors": "strict",  # text that is not UTF-8 is refused, or "replace": U+FFFD in the place of such bytes
         "sentences": "rules",  # English, or sentencex:LANGUAGE such as sentencex:de
-        "tokenizer": "train",  # or a vocab.txt, a tokenizer.json, a model folder
-        "vocab_size": 30522,  # of a tokenizer trained here; a given one brings its own
-        "lowercase": True,  # of a tokenizer trained here
+        "tokenizer": "train",  # or a vocab.txt, a tokenizer.json, a SentencePiece .model, a model folder
+        # Of a tokenizer trained here; a given one brings its own.
+        "tokenizer_kind": "wordpiece",  # or SentencePiece's: unigram, bpe
+        "tokenizer_sample": 0,  # characters of the text that it is trained on; 0: all
+        "tokenizer_coverage": 0.9995,  # share of the characters that SentencePiece gives pieces of their own
+        "vocab_size": 30522,
+        "lowercase": True,
         "heldout_fraction": 0.01,  # of the documents, for evaluation
         "shard_bytes": 64_000_000,  # of text in each shard of the token store
         "workers": 0,  # processes that tokenize; 0: one a core

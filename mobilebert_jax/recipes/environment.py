@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "tokenizers")
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "tokenizers", "sentencepiece")
 
 
 def environment() -> dict[str, Any]:

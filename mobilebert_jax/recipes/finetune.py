@@ -27,7 +27,7 @@ from mobilebert_jax.recipes.workdir import claim, file_input
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_features import SquadFeatures
 from mobilebert_jax.tasks.squad_predict import write_predictions
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.training.alone import AloneProgram
 from mobilebert_jax.training.feed import feed
 from mobilebert_jax.training.loop import Phase, run_phase
@@ -124,7 +124,7 @@ def read_encoder(config: ConfigDict, model_folder: str | Path) -> tuple[ModelCon
         # A folder without a pooler is as good here: the span head does not use it.
         warnings.simplefilter("ignore", UserWarning)
         model, params = from_pretrained(model_folder)
-    tokenizer = Tokenizer.load(model_folder)
+    tokenizer = load_tokenizer(model_folder)
     if tokenizer.vocab_size > model.cfg.vocab_size:
         raise UserError(
             f"{model_folder}: the tokenizer has {tokenizer.vocab_size} pieces, the model only {model.cfg.vocab_size}"

@@ -13,6 +13,7 @@ from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.text.corpus import ERRORS
 from mobilebert_jax.text.examples import check_sizes
 from mobilebert_jax.text.splitters import sentence_splitter
+from mobilebert_jax.text.tokenizer import KINDS
 from mobilebert_jax.training.loop import Cadence
 from mobilebert_jax.training.program import LearningRate
 from mobilebert_jax.training.stages import TRANSFER_TERMS
@@ -139,16 +140,19 @@ def check_data(config: ConfigDict) -> None:
         ("heldout_fraction", 0 < data.heldout_fraction < 1, "between 0 and 1, both excluded"),
         ("mask_probability", 0 < data.mask_probability <= 1, "above 0 and at most 1"),
         ("short_sequence_probability", 0 <= data.short_sequence_probability <= 1, "from 0 to 1"),
+        ("tokenizer_coverage", 0.98 <= data.tokenizer_coverage <= 1, "from 0.98 to 1"),
     ):
         if not possible:
             raise UserError(f"data.{name}={data[name]}: must be {right}")
-    for name in ("min_characters", "max_documents", "workers"):
+    for name in ("min_characters", "max_documents", "tokenizer_sample", "workers"):
         if data[name] < 0:
             raise UserError(f"data.{name}={data[name]}: must not be negative")
     if not 1 <= data.shard_bytes <= 1 << 32:
         raise UserError(f"data.shard_bytes={data.shard_bytes}: 1 to {1 << 32} bytes of text are possible")
     if data.errors not in ERRORS:
         raise UserError(f"data.errors={data.errors!r}: must be one of {', '.join(ERRORS)}")
+    if data.tokenizer_kind not in KINDS:
+        raise UserError(f"data.tokenizer_kind={data.tokenizer_kind!r}: must be one of {', '.join(KINDS)}")
     sentence_splitter(data.sentences)
 
 

@@ -11,7 +11,7 @@ from mobilebert_jax.report.run_folder import RunFolder
 from mobilebert_jax.text.examples import PretrainingExamples
 from mobilebert_jax.text.packed_examples import PackedExamples
 from mobilebert_jax.text.store import TokenStore
-from mobilebert_jax.text.tokenizer import CONTINUATION_PREFIX, Tokenizer
+from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 
 SHOWN, LONGEST, MOST_MASKS, CANDIDATES = 4, 64, 10, 2
 FIELDS = ("input_ids", "attention_mask", "token_type_ids", "segment_ids", "masked_positions")
@@ -26,7 +26,7 @@ def masked_samples(run: RunFolder) -> Markup:
     folders = {name: folder for name, folder in folders.items() if folder.is_dir()}
     if not folders or not (run.path / "data" / "manifest.json").is_file():
         return note("No phase has finished a model yet.")
-    tokenizer = Tokenizer.load(run.path / "data" / "tokenizer")
+    tokenizer = load_tokenizer(run.path / "data" / "tokenizer")
     batch = _examples(run, tokenizer)
     guesses = {name: _guess(folder, batch, tokenizer) for name, folder in folders.items()}
     cards = [_card(row, batch, {name: all_[row] for name, all_ in guesses.items()}, tokenizer) for row in range(SHOWN)]
@@ -62,9 +62,8 @@ def _guess(folder: Path, batch: dict[str, np.ndarray], tokenizer: Tokenizer) -> 
         return jax.lax.top_k(jax.nn.softmax(logits), CANDIDATES)
 
     shares, ids = (np.asarray(part) for part in forward(params, batch))
-    piece = tokenizer.backend.id_to_token
     return [
-        [[(piece(int(i)), float(s)) for i, s in zip(*slot, strict=True)] for slot in zip(*row, strict=True)]
+        [[(tokenizer.pieces[i], float(s)) for i, s in zip(*slot, strict=True)] for slot in zip(*row, strict=True)]
         for row in zip(ids, shares, strict=True)
     ]
 
@@ -72,13 +71,13 @@ def _guess(folder: Path, batch: dict[str, np.ndarray], tokenizer: Tokenizer) -> 
 def _card(row: int, batch: dict[str, np.ndarray], guesses: dict[str, Guesses], tokenizer: Tokenizer) -> Markup:
     used = batch["masked_weights"][row] > 0
     truth = {
-        int(position): tokenizer.backend.id_to_token(int(true))
+        int(position): int(true)
         for position, true in zip(batch["masked_positions"][row][used], batch["masked_ids"][row][used], strict=True)
     }
     head = tag("tr", *(tag("th", name) for name in ("hidden", *guesses)))
     rows = [
         tag("tr", tag("td", tag("b", true)), *(tag("td", _candidates(own[slot], true)) for own in guesses.values()))
-        for slot, true in enumerate(truth.values())
+        for slot, true in enumerate(tokenizer.pieces[index] for index in truth.values())
     ]
     body = tag("table", tag("thead", head), tag("tbody", *rows), cls="guesses")
     return tag("article", tag("div", _sentence(row, batch, truth, tokenizer), cls="passage"), body)
@@ -92,18 +91,16 @@ def _candidates(candidates: list[tuple[str, float]], true: str) -> Markup:
     return join(*written)
 
 
-def _sentence(row: int, batch: dict[str, np.ndarray], truth: dict[int, str], tokenizer: Tokenizer) -> Markup:
+def _sentence(row: int, batch: dict[str, np.ndarray], truth: dict[int, int], tokenizer: Tokenizer) -> Markup:
     """The pieces as words; masked ones boxed with what stood there, a line between two segments or packed texts."""
     pieces: list[Markup | str] = []
     length = int(batch["attention_mask"][row].sum())
     for position in range(1, length - 1):
-        token = tokenizer.backend.id_to_token(int(batch["input_ids"][row][position]))
-        if token in ("[SEP]", "[CLS]") and position not in truth:
-            pieces += [Markup("<hr>")] if token == "[SEP]" else []
+        index = truth.get(position, int(batch["input_ids"][row][position]))
+        if index in (tokenizer.sep_id, tokenizer.cls_id) and position not in truth:
+            pieces += [Markup("<hr>")] if index == tokenizer.sep_id else []
             continue
-        text = truth.get(position, token)
-        joined = text.startswith(CONTINUATION_PREFIX)
-        text = text.removeprefix(CONTINUATION_PREFIX)
-        pieces += [] if joined or not pieces else [" "]
+        text = tokenizer.text_of(index)
+        pieces += [] if tokenizer.continuation[index] or not pieces else [" "]
         pieces.append(tag("mark", text, cls="hidden") if position in truth else text)
     return join(*pieces)

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import save_pretrained
-from mobilebert_jax.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+from mobilebert_jax.text.tokenizer import SPECIAL_TOKENS, train_tokenizer
 from tests.models.model_cases import random_params
 from tests.recipes.tiny_run import TinyRun
 
@@ -66,7 +66,7 @@ def _vocabularies(folder: Path) -> None:
 
 def _models(folder: Path) -> None:
     """model: a whole student with a span head and a tokenizer; the others lack or damage something."""
-    tokenizer = Tokenizer.train(["a cat sat on the mat " * 9], 64)
+    tokenizer = train_tokenizer(["a cat sat on the mat " * 9], 64)
     for name, cfg, head in (
         ("model", ModelConfig.test_student(vocab_size=tokenizer.vocab_size, max_position_embeddings=48), "qa"),
         ("teacher", ModelConfig.test_teacher(vocab_size=tokenizer.vocab_size), "pretraining"),

@@ -9,7 +9,7 @@ import pytest
 
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import train_tokenizer
 from tests.models.model_cases import random_params
 from tests.models.model_folders import CFG, edit_config, edit_tensors, saved
 
@@ -109,7 +109,7 @@ def test_bad_words_are_refused(refusal, tmp_path, words, message):
 
 
 def test_ranges_are_a_table_or_json(command, tmp_path):
-    tokenizer = Tokenizer.train(["a cat sat on the mat"] * 3, 40)
+    tokenizer = train_tokenizer(["a cat sat on the mat"] * 3, 40)
     model = build_model(CFG.replace(vocab_size=tokenizer.vocab_size), "qa")
     save_pretrained(tmp_path / "m", model, random_params(model), tokenizer)
     (tmp_path / "text.txt").write_text("the cat sat\n")

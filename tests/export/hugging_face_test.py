@@ -9,7 +9,7 @@ import safetensors.numpy
 from mobilebert_jax.export.hugging_face import STORED, export_folder, import_folder
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import train_tokenizer
 from mobilebert_jax.utils.errors import UserError
 from tests.models.model_cases import VARIANTS, random_params
 from tests.models.model_folders import CFG, assert_same, edit_config, saved
@@ -81,7 +81,7 @@ def test_the_vocabulary_is_resized_on_the_way(tmp_path):
 
 @pytest.mark.parametrize("with_tokenizer", [True, False])
 def test_zero_padded_embeddings_warn_with_the_size_of_the_difference(tmp_path, with_tokenizer):
-    tokenizer = Tokenizer.train(["the quick brown fox jumps over the lazy dog"] * 3, 60)
+    tokenizer = train_tokenizer(["the quick brown fox jumps over the lazy dog"] * 3, 60)
     model = build_model(CFG.replace(zero_pad_embeddings=True), "qa")
     save_pretrained(tmp_path / "m", model, random_params(model), tokenizer if with_tokenizer else None)
     with pytest.warns(UserWarning, match="zero_pad_embeddings: it lets the last token see the padding") as caught:

@@ -9,7 +9,7 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.models.pretrained import save_pretrained
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import train_tokenizer
 from mobilebert_jax.utils.errors import UserError
 
 FILLER = "the cat sat on the mat and the dog ran"
@@ -18,7 +18,7 @@ TEXTS = [FILLER, "zebra café 東京 who ran", "one two three four five six seve
 
 @functools.cache
 def tokenizer():
-    return Tokenizer.train(TEXTS, 200)
+    return train_tokenizer(TEXTS, 200)
 
 
 def pointing_at(first, last=None, null=0.0, strength=10.0):

@@ -7,7 +7,7 @@ import pytest
 from mobilebert_jax.inspection.ranges import BATCH, Range, activation_ranges, ranges_of
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import save_pretrained
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import train_tokenizer
 from mobilebert_jax.utils.errors import UserError
 from tests.models.model_cases import VARIANTS, batch, random_params
 
@@ -71,7 +71,7 @@ def folder(tmp_path_factory):
     numbers = "one two three four five six seven eight nine".split()
     text = "\n\n".join(f"the cat number {number} sat on a mat" for number in numbers)
     (path / "text.txt").write_text(text)
-    tokenizer = Tokenizer.train([text], 60)
+    tokenizer = train_tokenizer([text], 60)
     model = build_model(CFG.replace(vocab_size=tokenizer.vocab_size))
     save_pretrained(path / "m", model, random_params(model), tokenizer)
     return path

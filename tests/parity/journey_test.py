@@ -10,7 +10,7 @@ import transformers
 
 from mobilebert_jax.cli.main import main
 from mobilebert_jax.models.pretrained import from_pretrained
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import train_tokenizer
 from tests.parity.their_models import their_model
 
 SMALL = {
@@ -23,7 +23,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def tokenizer(tiny_run):
-    return Tokenizer.train([(tiny_run.folder / "corpus.txt").read_text()], 120)
+    return train_tokenizer([(tiny_run.folder / "corpus.txt").read_text()], 120)
 
 
 def test_a_fine_tuned_import_answers_the_same_in_transformers(tiny_run, tokenizer, tmp_path):

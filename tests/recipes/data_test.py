@@ -7,7 +7,7 @@ from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.recipes.data import check_examples, prepare, pretraining_examples
 from mobilebert_jax.recipes.run import prepare_run
 from mobilebert_jax.recipes.settings import phase_seed
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import load_tokenizer, train_tokenizer
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import Stopped, UserError
 
@@ -41,12 +41,12 @@ def test_a_tokenizer_of_a_killed_run_is_made_anew(tiny_run, tmp_path):
 
 
 def test_a_given_tokenizer_is_kept_with_the_run(tiny_run, tmp_path):
-    given = Tokenizer.train(["some words of another text"], 60)
+    given = train_tokenizer(["some words of another text"], 60)
     given.save(tmp_path / "given")
     config = tiny_config(tiny_run, f"data.tokenizer={tmp_path / 'given' / 'vocab.txt'}")
     data = prepare(config, tmp_path / "run", Stopper())
     assert data.tokenizer.fingerprint() == given.fingerprint()
-    assert Tokenizer.load(tmp_path / "run" / "data" / "tokenizer").fingerprint() == given.fingerprint()
+    assert load_tokenizer(tmp_path / "run" / "data" / "tokenizer").fingerprint() == given.fingerprint()
     assert data.train.manifest["vocab_size"] == given.vocab_size
 
 

@@ -14,14 +14,14 @@ from mobilebert_jax.models.pretrained import save_pretrained
 from mobilebert_jax.recipes.evaluate import load_answerer
 from mobilebert_jax.recipes.finetune import finetune_phase, read_encoder
 from mobilebert_jax.recipes.questions import load_questions
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import train_tokenizer
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.trees import named_leaves
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tiny_run):
-    return Tokenizer.train([(tiny_run.folder / "corpus.txt").read_text()], 100)
+    return train_tokenizer([(tiny_run.folder / "corpus.txt").read_text()], 100)
 
 
 def save(folder, cfg, head, tokenizer):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mobilebert_jax.tasks import squad_windows
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_features import SquadFeatures, answer_positions
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import train_tokenizer
 from mobilebert_jax.text.windows import build_windows
 from mobilebert_jax.utils.errors import UserError
 
@@ -18,7 +18,7 @@ WORDS = "the cat sat on mat dog Paris café, zebra. (2015-16) ran?".split()
 
 @functools.cache
 def tokenizer():
-    return Tokenizer.train([" ".join(WORDS)] * 4, 120)
+    return train_tokenizer([" ".join(WORDS)] * 4, 120)
 
 
 def ask(passage, *answers, identity="q"):

@@ -12,14 +12,14 @@ from mobilebert_jax.tasks import squad_windows
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_predict import Predictions, best_threshold, predict_questions, write_predictions
 from mobilebert_jax.tasks.squad_scores import score_predictions
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import train_tokenizer
 
 FILLER = "the cat sat on the mat and the dog ran"
 
 
 @functools.cache
 def tokenizer():
-    return Tokenizer.train([FILLER, "zebra who sat ran zebra"] * 4, 150)
+    return train_tokenizer([FILLER, "zebra who sat ran zebra"] * 4, 150)
 
 
 def ask(identity, passage, *answers):

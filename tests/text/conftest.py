@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import train_tokenizer
 
 WORDS = (
     "the cat sat on a mat while dogs were running through green fields and birds sang loudly in tall trees near rivers "
@@ -25,4 +25,4 @@ def documents():
 
 @pytest.fixture(scope="session")
 def tokenizer(documents):
-    return Tokenizer.train(documents, vocab_size=200)
+    return train_tokenizer(documents, vocab_size=200)
