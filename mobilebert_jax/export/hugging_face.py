@@ -20,7 +20,7 @@ from mobilebert_jax.models.folder_config import (
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import check_replaceable, from_pretrained, save_pretrained
 from mobilebert_jax.models.resize import resize_vocabulary
-from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
+from mobilebert_jax.text.tokenizer import load_tokenizer
 from mobilebert_jax.text.tokenizer_files import TokenizerFiles
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.trees import count_parameters

@@ -74,7 +74,11 @@ def _pair(
     end, end_score = _largest(end_logits[rows], may_end, n_best)
     length = end[:, None, :] - start[:, :, None] + 1
     score = start_score[:, :, None] + end_score[:, None, :]
-    score = np.where((length >= 1) & (length <= max_answer_length), score, -np.inf)
+    # A token that is the mark of a word's beginning alone, as SentencePiece has them, is no answer.
+    begins = np.take_along_axis(windows.char_start[rows], start, axis=1)
+    ends = np.take_along_axis(windows.char_end[rows], end, axis=1)
+    some_text = ends[:, None, :] > begins[:, :, None]
+    score = np.where((length >= 1) & (length <= max_answer_length) & some_text, score, -np.inf)
     flat = score.reshape(len(score), -1)
     best = np.argsort(-flat, axis=1, kind="stable")[:, :n_best]
     row, column = np.nonzero(np.take_along_axis(flat, best, axis=1) > -np.inf)

@@ -79,3 +79,10 @@ def write_backend(folder: Path, backend: tokenizers.Tokenizer, vocabulary: Vocab
     with atomic_path(folder / "tokenizer.json") as temporary:
         complete.save(str(temporary))
     write_json(folder / MAP, role_names(vocabulary.special_tokens))
+
+
+def fast_config(vocabulary: Vocabulary, lowercase: bool) -> dict[str, Any]:
+    """What tokenizer_config.json says of a tokenizer.json for which transformers has no class of its own."""
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": lowercase}
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    return config | role_names(vocabulary.special_tokens) | {"model_input_names": inputs}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 
-from mobilebert_jax.text.backend import BackendTokenizer, backend_settings, write_backend
+from mobilebert_jax.text.backend import BackendTokenizer, backend_settings, fast_config, write_backend
 from mobilebert_jax.text.sentencepiece import Encoding
 from mobilebert_jax.text.sentencepiece_model import WORD_MARK
 from mobilebert_jax.text.sentencepiece_rule import token_span
@@ -16,7 +16,6 @@ from mobilebert_jax.text.special_tokens import (
     CONFIG,
     choose_special_tokens,
     read_settings,
-    role_names,
     usual_special_tokens,
     valid_unicode,
 )
@@ -49,8 +48,7 @@ class Metaspace(BackendTokenizer):
         """Writes tokenizer.json, special_tokens_map.json and tokenizer_config.json, which transformers loads."""
         folder = Path(folder)
         write_backend(folder, self.backend, self)
-        config = {"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": self.lowercase}
-        write_json(folder / CONFIG, config | role_names(self.special_tokens))
+        write_json(folder / CONFIG, fast_config(self, self.lowercase))
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
         """One `Encoding` a text, without special tokens around it; ranges are those of `SentencePiece`."""

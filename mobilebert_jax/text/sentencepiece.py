@@ -14,7 +14,7 @@ import sentencepiece
 import tokenizers
 from tokenizers import AddedToken
 
-from mobilebert_jax.text.backend import write_backend
+from mobilebert_jax.text.backend import fast_config, write_backend
 from mobilebert_jax.text.sentencepiece_backend import convert
 from mobilebert_jax.text.sentencepiece_model import WORD_MARK, ModelFile, PieceType, parse_model
 from mobilebert_jax.text.sentencepiece_rule import token_span
@@ -24,7 +24,6 @@ from mobilebert_jax.text.special_tokens import (
     Vocabulary,
     choose_special_tokens,
     read_settings,
-    role_names,
     usual_special_tokens,
     valid_unicode,
 )
@@ -107,10 +106,8 @@ class SentencePiece(Vocabulary):
         with atomic_path(folder / MODEL) as temporary:
             temporary.write_bytes(self._data)
         write_backend(folder, self.backend, self)
-        config = {"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": self.lowercase}
-        config |= role_names(self.special_tokens)
-        config |= {FILES: {name: file_sha256(folder / name) for name in (MODEL, "tokenizer.json")}}
-        write_json(folder / CONFIG, config)
+        files = {name: file_sha256(folder / name) for name in (MODEL, "tokenizer.json")}
+        write_json(folder / CONFIG, fast_config(self, self.lowercase) | {FILES: files})
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
         """One `Encoding` a text, without special tokens around it.

@@ -6,7 +6,6 @@ know other versions of Unicode: what both libraries make of a text is then the s
 """
 
 import re
-import sys
 import unicodedata
 from functools import cache
 
@@ -53,8 +52,9 @@ def compiled_rule(lowercase: bool) -> sentencepiece.SentencePieceNormalizer:
 
 
 def every_character() -> list[str]:
-    """Unicode without the null character, halves of surrogate pairs and the first character for private use."""
-    return [chr(code) for code in range(1, sys.maxunicode + 1) if not 0xD800 <= code <= ord(_BETWEEN)]
+    """Unicode, without the null character, halves of surrogate pairs, what is for private use and planes still empty."""
+    ranges = (1, 0xD800), (0xF900, 0x40000), (0xE0000, 0xE1000)
+    return [chr(code) for begin, end in ranges for code in range(begin, end)]
 
 
 def _apply(texts: list[str], lowercase: bool) -> list[str]:

@@ -11,6 +11,7 @@ from mobilebert_jax.text.metaspace import Metaspace
 from mobilebert_jax.text.sentencepiece import FILES, MODEL, SentencePiece
 from mobilebert_jax.text.sentencepiece_training import COVERAGE
 from mobilebert_jax.text.special_tokens import read_settings
+from mobilebert_jax.text.tokenizer_files import MODELS
 from mobilebert_jax.text.wordpiece import WordPiece
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import file_sha256
@@ -18,7 +19,7 @@ from mobilebert_jax.utils.files import file_sha256
 KINDS = ("wordpiece", "unigram", "bpe")
 """What can be trained; the last two are SentencePiece's."""
 
-NAMES = ("tokenizer.json", "vocab.txt", MODEL, "sentencepiece.bpe.model", "spm.model", "tokenizer.model")
+NAMES = ("tokenizer.json", "vocab.txt", *MODELS)
 """A folder's files by which it is known; the first that is there wins."""
 
 

@@ -4,11 +4,13 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+MODELS = ("spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model")
+"""The names that SentencePiece models go by."""
 NAMES = (
-    "vocab.txt tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json "
-    "spiece.model sentencepiece.bpe.model spm.model tokenizer.model"
-).split()
-"""WordPiece, the tokenizers library's own file, their settings, and the names that SentencePiece models go by."""
+    *("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *MODELS,
+)
+"""WordPiece, the tokenizers library's own file, their settings, SentencePiece."""
 
 
 @dataclasses.dataclass(frozen=True)

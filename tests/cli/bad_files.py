@@ -13,7 +13,8 @@ from safetensors.numpy import load_file, save_file
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import save_pretrained
-from mobilebert_jax.text.tokenizer import SPECIAL_TOKENS, train_tokenizer
+from mobilebert_jax.text.special_tokens import SPECIAL_TOKENS
+from mobilebert_jax.text.tokenizer import train_tokenizer
 from tests.models.model_cases import random_params
 from tests.recipes.tiny_run import TinyRun
 

@@ -13,12 +13,12 @@ def make_windows(example, in_passage, max_context, char_start, char_end):
 
 
 def random_windows(rng, rows, tokens, questions):
-    """Windows whose first two tokens are no passage; spans of characters repeat now and then."""
+    """Windows whose first two tokens are no passage; spans of characters repeat now and then, some are empty."""
     in_passage = rng.random((rows, tokens)) < 0.8
     in_passage[:, :2] = False
     example = np.sort(np.concatenate([np.arange(questions), rng.integers(0, questions, rows - questions)]))
-    start = np.where(in_passage, rng.integers(0, 6, (rows, tokens)), -1).astype(np.int32)
-    end = np.where(in_passage, start + 1, -1).astype(np.int32)
+    start = np.where(in_passage, np.sort(rng.integers(0, 6, (rows, tokens)), axis=1), -1).astype(np.int32)
+    end = np.where(in_passage, start + (rng.random((rows, tokens)) < 0.8), -1).astype(np.int32)
     return make_windows(example, in_passage, in_passage & (rng.random((rows, tokens)) < 0.7), start, end)
 
 
@@ -28,8 +28,8 @@ def brute_force(windows, start_logits, end_logits, question, longest):
     for row in np.nonzero(windows.example == question)[0]:
         for start in np.nonzero(windows.max_context[row])[0]:
             for end in np.nonzero(windows.in_passage[row])[0]:
-                if start <= end < start + longest:
-                    key = int(windows.char_start[row, start]), int(windows.char_end[row, end])
+                key = int(windows.char_start[row, start]), int(windows.char_end[row, end])
+                if start <= end < start + longest and key[0] < key[1]:
                     score = float(start_logits[row, start]) + float(end_logits[row, end])
                     best[key] = max(best.get(key, -np.inf), score)
     return best

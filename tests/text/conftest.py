@@ -1,7 +1,9 @@
+import functools
+
 import numpy as np
 import pytest
 
-from mobilebert_jax.text.tokenizer import train_tokenizer
+from mobilebert_jax.text.tokenizer import KINDS, train_tokenizer
 
 WORDS = (
     "the cat sat on a mat while dogs were running through green fields and birds sang loudly in tall trees near rivers "
@@ -26,3 +28,16 @@ def documents():
 @pytest.fixture(scope="session")
 def tokenizer(documents):
     return train_tokenizer(documents, vocab_size=200)
+
+
+@pytest.fixture(scope="session")
+def trained(documents):
+    """(kind, lowercase) -> a tokenizer of so many pieces, each trained once."""
+    sizes = {"wordpiece": 200, "unigram": 60, "bpe": 120}
+    return functools.cache(lambda kind, lowercase=True: train_tokenizer(documents, sizes[kind], lowercase, kind))
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def each_kind(request, trained):
+    """A tokenizer of every kind."""
+    return trained(request.param)
