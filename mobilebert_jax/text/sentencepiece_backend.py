@@ -9,27 +9,37 @@ import sentencepiece
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
-from mobilebert_jax.text.sentencepiece_model import WORD_MARK, ModelFile, PieceType
+from mobilebert_jax.text.sentencepiece_model import WORD_MARK, ModelFile, Piece, PieceType
 from mobilebert_jax.text.sentencepiece_rule import probe, rule_normalizers
 
 
 def convert(model: ModelFile, data: bytes, unk_token: str) -> tokenizers.Tokenizer:
-    """The model, whose file's bytes are `data`, with its user-defined pieces as added tokens."""
+    """The model, whose file's bytes are `data`.
+
+    User-defined pieces of a BPE become added tokens, which also cut words where SentencePiece would not mark one.
+    """
     backend = tokenizers.Tokenizer(_bpe(model, unk_token) if model.kind == "bpe" else _unigram(model))
     backend.normalizer = normalizers.Sequence(_normalizers(model, data))
     split = not any(WORD_MARK in piece.text[1:] for piece in model.pieces)
     scheme = "always" if model.dummy_prefix else "never"
     backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement=WORD_MARK, prepend_scheme=scheme, split=split)
     backend.decoder = decoders.Metaspace(replacement=WORD_MARK, prepend_scheme=scheme)
-    own = [piece.text for piece in model.pieces if piece.type == PieceType.USER_DEFINED]
-    backend.add_tokens([AddedToken(text, normalized=False, special=False) for text in own])
+    if model.kind == "bpe":  # in a unigram it is their scores that keep them whole
+        own = [piece.text for piece in model.pieces if piece.type == PieceType.USER_DEFINED]
+        backend.add_tokens([AddedToken(text, normalized=False, special=False) for text in own])
     return backend
 
 
 def _unigram(model: ModelFile) -> models.Unigram:
     unknown = next(index for index, piece in enumerate(model.pieces) if piece.type == PieceType.UNKNOWN)
-    scored = [(piece.text, piece.score) for piece in model.pieces]
+    best = max(piece.score for piece in model.pieces if piece.type == PieceType.NORMAL)
+    scored = [(piece.text, _score(piece, best)) for piece in model.pieces]
     return models.Unigram(scored, unk_id=unknown, byte_fallback=model.byte_fallback)
+
+
+def _score(piece: Piece, best: float) -> float:
+    """The piece's own; SentencePiece gives a user-defined piece this one, which no other cut of its text reaches."""
+    return len(piece.text.encode()) * best - 0.1 if piece.type == PieceType.USER_DEFINED else piece.score
 
 
 def _bpe(model: ModelFile, unk_token: str) -> models.BPE:

@@ -13,8 +13,11 @@ import sentencepiece
 from tokenizers import Regex, normalizers
 
 GONE = "\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f"
-BLANK = "\t\n\f\r\u00a0\u061c\u1680\u2000-\u200c\u200e\u200f\u2028\u2029\u202f\u205f\u2581\u3000\ufeff\ufffd"
-"""What `nmt_nfkc` leaves out, and what it takes for a space: insides of regular expressions' brackets."""
+BLANK = "\t\n\f\r\u0085\u00a0\u061c\u1680\u2000-\u200c\u200e\u200f\u2028\u2029\u202f\u205f\u2581\u3000\ufeff\ufffd"
+"""What `nmt_nfkc` leaves out, and what it takes for a space, with U+0085 (next line), which it forgets.
+
+Both are insides of a regular expression's brackets.
+"""
 
 _BLANKS = re.compile(f"[\\s{BLANK}{GONE}]*")
 _BETWEEN = "\ue000"  # for private use: no character joins with it
@@ -52,7 +55,7 @@ def compiled_rule(lowercase: bool) -> sentencepiece.SentencePieceNormalizer:
 
 
 def every_character() -> list[str]:
-    """Unicode, without the null character, halves of surrogate pairs, what is for private use and planes still empty."""
+    """Unicode, without the null character, halves of surrogate pairs, private use and planes still empty."""
     ranges = (1, 0xD800), (0xF900, 0x40000), (0xE0000, 0xE1000)
     return [chr(code) for begin, end in ranges for code in range(begin, end)]
 
