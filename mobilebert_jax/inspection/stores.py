@@ -10,7 +10,7 @@ from mobilebert_jax.recipes.workdir import read_run
 from mobilebert_jax.text.examples import PretrainingExamples
 from mobilebert_jax.text.packed_examples import PackedExamples
 from mobilebert_jax.text.store import COUNTS, SPLITS, TokenStore, is_intact, read_manifest, shard_folder
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.utils.errors import UserError
 
 EDGES = (8, 16, 32, 64, 128, 256, 512, 1024)
@@ -78,7 +78,7 @@ def store_statistics(folder: str | Path) -> dict[str, Any]:
     }
     if not (folder / "tokenizer").is_dir():
         return found
-    tokenizer = Tokenizer.load(folder / "tokenizer")
+    tokenizer = load_tokenizer(folder / "tokenizer")
     unknown = sum(int(np.count_nonzero(tokens == tokenizer.unk_id)) for tokens in store.tokens)
     found["unknown_share"] = unknown / store.num_tokens
     found["examples"] = [_examples(store, tokenizer, **sizes) for sizes in _sizes(folder)]
@@ -117,8 +117,8 @@ def _examples(store: TokenStore, tokenizer: Tokenizer, packing: bool = False, **
 
 def _decoded(batch: dict[str, np.ndarray], row: int, tokenizer: Tokenizer) -> str:
     """An example as text; `{cat>[MASK]}` where a model sees the mask and must guess cat."""
-    pieces = [tokenizer.piece(index) for index in batch["input_ids"][row][: batch["attention_mask"][row].sum()]]
+    pieces = [tokenizer.pieces[index] for index in batch["input_ids"][row][: batch["attention_mask"][row].sum()]]
     used = batch["masked_weights"][row] > 0
     for place, original in zip(batch["masked_positions"][row][used], batch["masked_ids"][row][used], strict=True):
-        pieces[place] = f"{{{tokenizer.piece(original)}>{pieces[place]}}}"
+        pieces[place] = f"{{{tokenizer.pieces[original]}>{pieces[place]}}}"
     return " ".join(pieces)

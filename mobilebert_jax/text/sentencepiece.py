@@ -70,6 +70,9 @@ class SentencePiece(Vocabulary):
         self._special = re.compile("|".join(map(re.escape, self.special_tokens)))
         self.lowercase: bool = self._processor.normalize("A").endswith("a")
 
+    def __reduce__(self) -> tuple:
+        return SentencePiece, (self._data, "tokenizer", self.special_tokens)
+
     @classmethod
     def train(
         cls,

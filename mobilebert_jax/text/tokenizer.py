@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import tokenizers
 
 from mobilebert_jax.text.backend import backend_settings, read_backend
 from mobilebert_jax.text.metaspace import Metaspace
@@ -47,6 +48,11 @@ class Tokenizer(Protocol):
     sep_id: int
     mask_id: int
     lowercase: bool
+
+    @property
+    def backend(self) -> tokenizers.Tokenizer:
+        """The same in the tokenizers library: what tokenizer.json holds, and what others will encode with."""
+        ...
 
     @property
     def continuation(self) -> np.ndarray:

@@ -16,7 +16,9 @@ from mobilebert_jax.text.special_tokens import (
     choose_special_tokens,
     read_settings,
     role_names,
+    valid_unicode,
 )
+from mobilebert_jax.text.word_memory import WordMemory
 from mobilebert_jax.text.wordpiece_training import train_vocabulary
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import write_json, write_text
@@ -96,6 +98,15 @@ class WordPiece(BackendTokenizer):
         config |= {"strip_accents": normalizer.get("strip_accents")}
         config |= {"tokenize_chinese_chars": normalizer.get("handle_chinese_chars", True)}
         write_json(folder / CONFIG, config)
+
+    def ids_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of `encode_batch`, without looking for their places, and quicker for words that were there before."""
+        return self._memory.ids_batch(valid_unicode(texts))
+
+    @cached_property
+    def _memory(self) -> WordMemory:
+        literal = [token.content for token in self.backend.get_added_tokens_decoder().values()]
+        return WordMemory(super().ids_batch, literal)
 
     @cached_property
     def continuation(self) -> np.ndarray:

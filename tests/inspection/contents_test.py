@@ -12,7 +12,7 @@ from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.inspection.compare import array_difference, compare
 from mobilebert_jax.inspection.contents import read_contents
 from mobilebert_jax.recipes.workdir import claim
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import train_tokenizer
 from mobilebert_jax.training.checkpoints import Checkpoints
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.trees import count_parameters
@@ -45,7 +45,7 @@ def checkpoints(tmp_path_factory):
 def stores(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
     documents = [f"Document {number} is here. It has two sentences." for number in range(20)]
-    tokenizer = Tokenizer.train(documents, 200)
+    tokenizer = train_tokenizer(documents, 200)
     tokenizer.save(folder / "tokenizer")
     return folder, make_stores(folder, documents, tokenizer, shard_bytes=300)
 

@@ -6,7 +6,7 @@ import pytest
 
 from mobilebert_jax.inspection.stores import store_statistics
 from mobilebert_jax.text.store import TokenStore
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import load_tokenizer, train_tokenizer
 from tests.text.stores import make_stores
 
 DOCUMENTS = [f"The cat sat on mat number {i} today. It slept. A dog ran." for i in range(40)]
@@ -14,7 +14,7 @@ DOCUMENTS = [f"The cat sat on mat number {i} today. It slept. A dog ran." for i 
 
 @pytest.fixture
 def folder(tmp_path):
-    tokenizer = Tokenizer.train(DOCUMENTS[:20], 60)
+    tokenizer = train_tokenizer(DOCUMENTS[:20], 60)
     tokenizer.save(tmp_path / "data" / "tokenizer")
     make_stores(tmp_path / "data", [*DOCUMENTS, "A ☃ ran. It slept."], tokenizer, 0.2, shard_bytes=500)
     return tmp_path / "data"
@@ -53,7 +53,7 @@ def test_a_run_s_own_examples_are_tried(folder, packing):
 
 
 def test_unknown_tokens_are_counted(folder):
-    tokenizer = Tokenizer.load(folder / "tokenizer")
+    tokenizer = load_tokenizer(folder / "tokenizer")
     tokens = [np.load(path) for path in folder.glob("shards/*/train/tokens.npy")]
     share = sum((part == tokenizer.unk_id).sum() for part in tokens) / sum(map(len, tokens))
     assert store_statistics(folder)["unknown_share"] == share > 0

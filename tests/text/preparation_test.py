@@ -183,12 +183,12 @@ import sys
 from mobilebert_jax.text import shards
 from mobilebert_jax.text.preparation import Preparation, build_store
 from mobilebert_jax.text.text_corpus import open_text
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import load_tokenizer
 
 shards.BATCH_BYTES = 20_000
 if __name__ == "__main__":
     folder, corpus = sys.argv[1:]
-    tokenizer = Tokenizer.load(folder + "/tokenizer")
+    tokenizer = load_tokenizer(folder + "/tokenizer")
     preparation = Preparation(open_text(corpus, corpus), tokenizer, 0.3, shard_bytes=300_000)
     build_store(folder + "/store", preparation, workers=2, progress=False)
 """

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import train_tokenizer
 from mobilebert_jax.text.word_memory import WordMemory
 
 TEXT = (
@@ -16,7 +16,7 @@ PIECES = st.sampled_from(
 
 @pytest.fixture(scope="module", params=[True, False], ids=["uncased", "cased"])
 def tokenizer(request):
-    return Tokenizer.train([TEXT] * 3, 300, lowercase=request.param)
+    return train_tokenizer([TEXT] * 3, 300, lowercase=request.param)
 
 
 @settings(max_examples=300, deadline=None)
