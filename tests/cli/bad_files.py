@@ -17,6 +17,7 @@ from mobilebert_jax.text.special_tokens import SPECIAL_TOKENS
 from mobilebert_jax.text.tokenizer import train_tokenizer
 from tests.models.model_cases import random_params
 from tests.recipes.tiny_run import TinyRun
+from tests.text.given_models import T5, given_model
 
 SQUAD = {"id": "1", "question": "who?", "answers": [{"text": "A cat", "answer_start": 0}], "is_impossible": False}
 
@@ -63,6 +64,8 @@ def _vocabularies(folder: Path) -> None:
     (folder / "latin.vocab").write_bytes("caf\xe9\n".encode("latin-1"))
     (folder / "broken-tokenizer.json").write_text('{"version": "1.0", "model":')
     (folder / "no-tokenizer").mkdir()
+    (folder / "broken.model").write_bytes(b"[PAD]\n[UNK]\n")
+    (folder / "t5.model").write_bytes(given_model(T5))
 
 
 def _models(folder: Path) -> None:

@@ -35,6 +35,12 @@ CONFIG = [  # a setting, what the line must say
     ("data.sentences=pysbd", "data.sentences='pysbd': must be rules, or sentencex:LANGUAGE"),
     ("data.short_sequence_probability=-0.1", "data.short_sequence_probability=-0.1"),
     ("data.vocab_size=6", "vocab_size=6 is too small"),
+    (
+        "data.tokenizer_kind=sentencepiece",
+        "data.tokenizer_kind='sentencepiece': must be one of wordpiece, unigram, bpe",
+    ),
+    ("data.tokenizer_sample=-1", "data.tokenizer_sample=-1: must not be negative"),
+    ("data.tokenizer_coverage=0.5", "data.tokenizer_coverage=0.5: must be from 0.98 to 1"),
     ("model.student.num_attention_heads=5", "model.student.num_attention_heads=5: does not divide"),
     ("model.student.dtype=float16", "model.student.dtype=float16"),
     ("model.student.hidden_act=tanh", "model.student.hidden_act='tanh'"),
@@ -95,6 +101,8 @@ TOKENIZERS = [
     ("latin.vocab", "latin.vocab: "),
     ("broken-tokenizer.json", "broken-tokenizer.json: not a tokenizer.json"),
     ("no-tokenizer", "no-tokenizer: this folder holds neither"),
+    ("broken.model", "broken.model: not a SentencePiece model"),
+    ("t5.model", "t5.model: no [CLS] [SEP] [MASK] in the vocabulary"),
 ]
 MODELS = [
     ("nowhere", "nowhere: not a model folder"),
@@ -193,6 +201,16 @@ def refused(refusal, bad, tiny_run, tmp_path):
 @pytest.mark.parametrize(("change", "message"), CONFIG)
 def test_settings(refused, change, message):
     assert message in refused("run", "--workdir=w", f"--config.{change}")
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_vocabularies_that_a_text_cannot_give(refused, kind):
+    for size, message in (
+        ("6", "vocab_size=6 is too small"),
+        ("9999", "vocab_size=9999 is too large: this text gives"),
+    ):
+        change = f"--config.data.vocab_size={size}"
+        assert message in refused("prepare", "--workdir=w", f"--config.data.tokenizer_kind={kind}", change)
 
 
 @pytest.mark.parametrize(

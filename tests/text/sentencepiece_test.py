@@ -1,6 +1,5 @@
 """SentencePiece against the library itself, and models that others trained."""
 
-import io
 import json
 
 import pytest
@@ -15,25 +14,12 @@ from mobilebert_jax.text.sentencepiece_model import parse_model
 from mobilebert_jax.text.tokenizer import load_tokenizer
 from mobilebert_jax.utils.errors import UserError
 from tests.text.conftest import WORDS
+from tests.text.given_models import ALBERT, T5, XLM, given_model
 
 KINDS = ("unigram", "bpe")
-ALBERT = {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "control_symbols": ["[CLS]", "[SEP]", "[MASK]"]}
-T5 = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
-XLM = {"unk_id": 0, "bos_id": 1, "eos_id": 2}
 ODD = (
     "  The  cat\tSAT \u3000on ½ ﬁ x\u0304 X\u0304 E\u0301 カ\u3099 🐱👩\u200d👧 你好 ▁a▁▁b \u200bmat\n\x01 aaaa iiii  "
 )
-
-
-def given_model(base=ALBERT, **settings) -> bytes:
-    """A model as its makers train it: SentencePiece's own normalisation, marks and scores."""
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([" ".join(WORDS), " ".join(WORDS[::-1]), "aaaa iiii The Cat Sat. [MASK]"] * 20),
-        model_writer=model,
-        **{"vocab_size": 64, "minloglevel": 2} | base | settings,
-    )
-    return model.getvalue()
 
 
 def library(tokenizer):
