@@ -106,7 +106,7 @@ class WordPiece(BackendTokenizer):
     @cached_property
     def _memory(self) -> WordMemory:
         literal = [token.content for token in self.backend.get_added_tokens_decoder().values()]
-        return WordMemory(super().ids_batch, literal)
+        return WordMemory(self._encode, literal)
 
     @cached_property
     def continuation(self) -> np.ndarray:
