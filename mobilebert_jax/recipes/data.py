@@ -128,7 +128,7 @@ def fetched_data(config: ConfigDict, workdir: Path, stopper: Stopper) -> Prepare
     """
     store, folder = _remote_store(config, workdir), workdir / "data"
     interruptible(lambda: store.fetch(folder), stopper, UNPREPARED)
-    return open_data(workdir, Tokenizer.load(folder / "tokenizer"))
+    return open_data(workdir, load_tokenizer(folder / "tokenizer"))
 
 
 def prepare(config: ConfigDict, workdir: Path, stopper: Stopper, corpus: Corpus | None = None) -> PreparedData:

@@ -6,7 +6,7 @@ import pytest
 
 from mobilebert_jax.text.remote_store import RemoteStore
 from mobilebert_jax.text.store import TokenStore
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import load_tokenizer
 from mobilebert_jax.utils.errors import UserError
 from tests.text.stores import ListCorpus, make_stores
 
@@ -33,7 +33,7 @@ def files_of(folder):
 def test_a_store_in_a_bucket_is_copied_whole(bucket, store, tmp_path, tokenizer):
     RemoteStore(bucket).fetch(tmp_path / "copy")
     assert files_of(tmp_path / "copy") == files_of(store)
-    assert Tokenizer.load(tmp_path / "copy" / "tokenizer").fingerprint() == tokenizer.fingerprint()
+    assert load_tokenizer(tmp_path / "copy" / "tokenizer").fingerprint() == tokenizer.fingerprint()
 
 
 def test_a_store_in_a_folder_is_linked_not_copied(store, tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 from mobilebert_jax.text.examples import PretrainingExamples
 from mobilebert_jax.text.loader import iterate
 from mobilebert_jax.text.store import TokenStore
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import load_tokenizer
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def own_lines(options: argparse.Namespace) -> Iterator[str]:
     rows = slice(index * each, (index + 1) * each)
     examples = PretrainingExamples(
         TokenStore.open(options.data, "train"),
-        Tokenizer.load(Path(options.data, "tokenizer")),
+        load_tokenizer(Path(options.data, "tokenizer")),
         seed=7,
         batch_size=options.batch_size,
         sequence_length=options.sequence_length,
