@@ -41,7 +41,10 @@ class BackendTokenizer(Vocabulary):
 
     def ids_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of `encode_batch`, without looking for their places."""
-        return [encoding.ids for encoding in self.backend.encode_batch_fast(valid_unicode(texts))]
+        return self._encode(valid_unicode(texts))
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts))]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Pieces joined to words, without special tokens."""

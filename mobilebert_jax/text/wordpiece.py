@@ -111,7 +111,7 @@ class WordPiece(BackendTokenizer):
         added = settings["added_tokens"]
         if parts != ["BertNormalizer", "BertPreTokenizer"] or any(token["normalized"] for token in added):
             return None
-        return WordMemory(super().ids_batch, [token["content"] for token in added])
+        return WordMemory(self._encode, [token["content"] for token in added])
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: not what this one remembers."""

@@ -37,7 +37,7 @@ CONFIG = [  # a setting, what the line must say
     ("data.vocab_size=6", "vocab_size=6 is too small"),
     (
         "data.tokenizer_kind=sentencepiece",
-        "data.tokenizer_kind='sentencepiece': must be one of wordpiece, unigram, bpe",
+        "tokenizer_kind='sentencepiece': must be one of wordpiece, unigram",
     ),
     ("data.tokenizer_sample=-1", "data.tokenizer_sample=-1: must not be negative"),
     ("data.tokenizer_coverage=0.5", "data.tokenizer_coverage=0.5: must be from 0.98 to 1"),

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from mobilebert_jax.inference.question_answerer import QuestionAnswerer
 from mobilebert_jax.text.sentencepiece import SentencePiece
 from mobilebert_jax.text.store import TokenStore
 from mobilebert_jax.text.tokenizer import load_tokenizer
@@ -54,14 +55,14 @@ def test_the_store_gives_the_text_back(workdir):
 
 
 def test_answers_stand_in_the_passage_as_it_was_given(workdir, command, tmp_path):
-    (tmp_path / "passage.txt").write_bytes(PASSAGE.encode())
-    words = ("answer", "what was first?", f"--model={workdir / 'model'}", "--passage=passage.txt")
-    code, out, error = command(*words, "--threshold=1000", "--json")
-    assert code == 0, error
-    answers = json.loads(out)["answers"]
+    answers = QuestionAnswerer.from_pretrained(workdir / "model", threshold=np.inf).find_answers("first?", PASSAGE, 20)
     assert answers
     for answer in answers:
-        assert PASSAGE[answer["start"] : answer["end"]] == answer["text"] == answer["text"].strip()
+        assert PASSAGE[answer.start : answer.end] == answer.text == answer.text.strip() != ""
+    (tmp_path / "passage.txt").write_bytes(PASSAGE.encode())
+    words = ("answer", "what was first?", f"--model={workdir / 'model'}", "--passage=passage.txt", "--json")
+    code, out, error = command(*words)
+    assert code == 0 and "answers" in json.loads(out), error
 
 
 def test_the_model_is_scored_and_looked_into(workdir, command, tiny_run, tmp_path):

@@ -1,5 +1,7 @@
 """What every kind of tokenizer does alike."""
 
+import pickle
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,6 +65,13 @@ def test_texts_without_anything_have_no_ids(each_kind):
 def test_decode_gives_the_words_back_without_special_tokens(each_kind):
     ids = each_kind.ids_batch(["The cat sat on a mat"])[0]
     assert each_kind.decode([2, *ids, 3, 0, 0]) == "the cat sat on a mat"
+
+
+def test_it_can_be_sent_to_another_process_after_its_use(each_kind, documents):
+    before = each_kind.ids_batch(documents)
+    sent = pickle.loads(pickle.dumps(each_kind))
+    assert sent.ids_batch(documents) == before
+    assert sent.fingerprint() == each_kind.fingerprint()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -164,3 +164,23 @@ def test_a_question_that_leaves_no_room_is_refused_with_the_length_it_needs():
 def test_sizes_below_one_are_refused(wrong):
     with pytest.raises(UserError, match="at least 1"):
         build_windows(tokenizer(), ["Who?"], ["cat"], sequence_length=32, **wrong)
+
+
+SENTENCEPIECE_TEXT = st.text(alphabet="the cat sat. ½ﬁE\u0301\u3000\t\u200b🐱你好[MASK]", max_size=60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.one_of(st.text(max_size=60), SENTENCEPIECE_TEXT), st.integers(1, 9))
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_every_token_of_sentencepiece_lies_in_the_passage_and_covers_its_text(trained, kind, passage, stride):
+    sentencepiece = trained(kind)
+    windows = build_windows(sentencepiece, ["the cat"], [passage], sequence_length=24, doc_stride=stride)
+    inside = windows.in_passage
+    assert set(windows.input_ids[inside]) == set(sentencepiece.ids_batch([passage])[0])
+    for token, begin, end in zip(
+        windows.input_ids[inside], windows.char_start[inside], windows.char_end[inside], strict=True
+    ):
+        assert 0 <= begin <= end <= len(passage)
+        own = sentencepiece.backend.normalizer.normalize_str(passage[begin:end])
+        assert token in sentencepiece.special_ids or sentencepiece.text_of(token) in own
+        assert begin < end or not sentencepiece.text_of(token)
