@@ -9,12 +9,12 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, processors
 
-from mobilebert_jax.text.special_tokens import MAP, Vocabulary, role_names, valid_unicode
+from mobilebert_jax.text.special_tokens import MAP, PieceTable, role_names, valid_unicode
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import atomic_path, write_json
 
 
-class BackendTokenizer(Vocabulary):
+class BackendTokenizer(PieceTable):
     """Text to ids and back by a `tokenizers.Tokenizer`, `backend`.
 
     It adds no special tokens, never truncates and never pads; special tokens written in a text ("[MASK]") are
@@ -70,22 +70,22 @@ def read_backend(path: Path) -> tokenizers.Tokenizer:
         raise UserError(f"{path}: not a tokenizer.json that the tokenizers library reads ({error})") from error
 
 
-def write_backend(folder: Path, backend: tokenizers.Tokenizer, vocabulary: Vocabulary) -> None:
+def write_backend(folder: Path, backend: tokenizers.Tokenizer, table: PieceTable) -> None:
     """Writes tokenizer.json and special_tokens_map.json; texts are wrapped as [CLS] A [SEP] B [SEP] there."""
-    _, _, cls, sep, _ = vocabulary.special_tokens
+    _, _, cls, sep, _ = table.special_tokens
     complete = tokenizers.Tokenizer.from_str(backend.to_str())
     complete.post_processor = processors.TemplateProcessing(
         single=[cls, "$A", sep],
         pair=[cls, "$A", sep, "$B:1", f"{sep}:1"],
-        special_tokens=[(cls, vocabulary.cls_id), (sep, vocabulary.sep_id)],
+        special_tokens=[(cls, table.cls_id), (sep, table.sep_id)],
     )
     with atomic_path(folder / "tokenizer.json") as temporary:
         complete.save(str(temporary))
-    write_json(folder / MAP, role_names(vocabulary.special_tokens))
+    write_json(folder / MAP, role_names(table.special_tokens))
 
 
-def fast_config(vocabulary: Vocabulary, lowercase: bool) -> dict[str, Any]:
+def fast_config(table: PieceTable, lowercase: bool) -> dict[str, Any]:
     """What tokenizer_config.json says of a tokenizer.json for which transformers has no class of its own."""
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": lowercase}
     inputs = ["input_ids", "token_type_ids", "attention_mask"]
-    return config | role_names(vocabulary.special_tokens) | {"model_input_names": inputs}
+    return config | role_names(table.special_tokens) | {"model_input_names": inputs}

@@ -21,7 +21,7 @@ from mobilebert_jax.text.sentencepiece_rule import token_span
 from mobilebert_jax.text.sentencepiece_training import COVERAGE, KINDS, train_model
 from mobilebert_jax.text.special_tokens import (
     CONFIG,
-    Vocabulary,
+    PieceTable,
     choose_special_tokens,
     read_settings,
     usual_special_tokens,
@@ -43,7 +43,7 @@ class Encoding(NamedTuple):
     offsets: list[tuple[int, int]]
 
 
-class SentencePiece(Vocabulary):
+class SentencePiece(PieceTable):
     """Text to SentencePiece ids and back.
 
     Special tokens written in a text ("[MASK]") are recognised, as with WordPiece; the library alone takes them for

@@ -24,7 +24,7 @@ SETTINGS = (MAP, CONFIG)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Vocabulary:
+class PieceTable:
     """Numbered pieces of text, five of them special: padding, unknown, first, separator, mask.
 
     `pieces[i]` is the piece with id i, as it is written in the vocabulary; `vocab_size` counts added tokens too.

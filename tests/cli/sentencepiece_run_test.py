@@ -18,8 +18,11 @@ PIECES = 120
 
 
 @pytest.fixture(scope="module")
-def workdir(tiny_run, tmp_path_factory):
-    """A finished run, its text the tiny one and words made of syllables, of which there are pieces enough."""
+def workdir(tiny_run, finished_run, tmp_path_factory):
+    """A finished run, its text the tiny one and words made of syllables, of which there are pieces enough.
+
+    It comes after `finished_run`, which has compiled its programs.
+    """
     folder = tmp_path_factory.mktemp("sentencepiece")
     words = ["".join(parts) for parts in itertools.product("ba do ke mi lu sor tan vel".split(), repeat=2)]
     rng = np.random.default_rng(0)
