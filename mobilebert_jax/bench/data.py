@@ -47,7 +47,7 @@ KINDS = {
 }
 """Name -> what makes the examples, and whether it masks whole words."""
 BATCH_SIZE = 256
-BATCHES = 16
+BATCHES = 64
 """Batches that are made in one measurement."""
 STEPS, LOGGED = 1000, 200
 REFERENCE_BYTES = 1 << 20
@@ -58,8 +58,8 @@ def bench_data(config: ConfigDict, repeats: int, show: Show = lambda what, row: 
     """Rates of preparing the config's corpus, of making examples of it, and of the loop; `show` gets every row.
 
     `prepare`: bytes of text a second, ours and the library's, medians of `repeats` interleaved runs; bytes a token;
-    the most memory that all processes had together. `examples`: examples a second of each kind, from one thread, and
-    the share of padding. `loop`: the loop's rate over the rate of its examples alone.
+    the most memory that all processes had together. `examples`: examples a second of each kind, made in one thread; as
+    the loader hands them out, on the device; the loop's rate over that of the loader; the share of padding.
 
     Raises:
         UserError: bad config or text.
@@ -154,13 +154,14 @@ def _examples(store: TokenStore, tokenizer: Tokenizer, repeats: int, folder: Pat
                 max_predictions=masks,
                 whole_word=whole_word,
             )
-            alone = _rate(made.batch, repeats)
+            alone, loaded = _rate(made.batch, repeats), _loader_rate(made.batch, repeats)
             looped = _loop_rate(made.batch, folder / f"loop-{length}-{name}")
             yield {
                 "sequence_length": length,
                 "kind": name,
                 "examples_per_second": alone,
-                "loop": looped / alone,
+                "loaded_per_second": loaded,
+                "loop": looped / loaded,
                 "padding": 1 - float(made.batch(0)["attention_mask"].mean()),
             }
 
@@ -172,6 +173,17 @@ def _rate(make_batch: Callable[[int], Batch], repeats: int) -> float:
         began = time.perf_counter()
         for step in range(BATCHES):
             make_batch(number * BATCHES + step)
+        seconds.append(time.perf_counter() - began)
+    return BATCHES * BATCH_SIZE / statistics.median(seconds[1:])
+
+
+def _loader_rate(make_batch: Callable[[int], Batch], repeats: int) -> float:
+    """Examples a second from the loader, whose thread also brings them to the device; nothing else happens."""
+    seconds = []
+    for number in range(repeats + 1):
+        began = time.perf_counter()
+        for _ in feed(make_batch)(number * BATCHES, (number + 1) * BATCHES):
+            pass
         seconds.append(time.perf_counter() - began)
     return BATCHES * BATCH_SIZE / statistics.median(seconds[1:])
 
@@ -224,7 +236,8 @@ def print_row(what: str, row: dict[str, Any]) -> None:
         print(f"  splitting, ids, writing   {row['bytes_per_second'] / 1e6:8.2f} MB/s   ratio {row['ratio']:.2f}")
         print(f"  store                     {row['bytes_per_token']:8.3f} bytes a token, {row['tokens']:,} tokens")
         print(f"  memory, all processes     {row['memory'] / 2**20:8,.0f} MiB")
-        print(f"{'examples, one thread':<32} {'a second':>9} {'padding':>9} {'loop / loader':>15}")
+        print(f"{'examples, one thread':<32} {'a second':>9} {'loaded':>9} {'loop':>6} {'padding':>9}")
         return
     name = f"  {row['sequence_length']}, {row['kind']}"
-    print(f"{name:<32} {row['examples_per_second']:>9,.0f} {row['padding']:>9.1%} {row['loop']:>15.0%}")
+    rates = f"{row['examples_per_second']:>9,.0f} {row['loaded_per_second']:>9,.0f}"
+    print(f"{name:<32} {rates} {row['loop']:>6.0%} {row['padding']:>9.1%}")
