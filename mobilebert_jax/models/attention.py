@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.layers import Dense
 from mobilebert_jax.models.masks import Mask, key_mask
+from mobilebert_jax.utils.placement import constrain
 from mobilebert_jax.utils.types import Array
 
 MASKED = float(jnp.finfo(jnp.float32).min)
@@ -36,7 +37,7 @@ class SelfAttention(nn.Module):
         key = self._split_heads(self.key(key_input))
         products = jnp.einsum("bqnd,bknd->bnqk", query, key, preferred_element_type=jnp.float32)
         scores = jnp.where(key_mask(attention_mask), products * self.cfg.head_size**-0.5, MASKED)
-        return nn.with_logical_constraint(scores, ("batch", "act_heads", "length", None))
+        return constrain(scores, ("batch", "act_heads", "length", None))
 
     def __call__(
         self, query_input: Array, key_input: Array, value_input: Array, attention_mask: Mask, deterministic: bool

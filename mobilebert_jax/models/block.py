@@ -8,6 +8,7 @@ from mobilebert_jax.models.attention import SelfAttention
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.layers import ACTIVATIONS, Dense, DenseNorm
 from mobilebert_jax.models.masks import Mask
+from mobilebert_jax.utils.placement import constrain
 from mobilebert_jax.utils.types import Array, BlockOutput
 
 
@@ -23,7 +24,7 @@ class FeedForward(nn.Module):
         """[B, S, inner] -> [B, S, inner]."""
         cfg = self.cfg
         grown = ACTIVATIONS[cfg.hidden_act](Dense(cfg, cfg.intermediate_size, ("inner", "mlp"), name="intermediate")(y))
-        grown = nn.with_logical_constraint(grown, ("batch", "length", "mlp"))
+        grown = constrain(grown, ("batch", "length", "mlp"))
         shrink = DenseNorm(cfg, cfg.inner_size, ("mlp", "inner"), self.dropout, self.epsilon, name="output")
         return shrink(grown, residual=y, deterministic=deterministic)
 
@@ -84,5 +85,5 @@ class Block(nn.Module):
             y = network(y, deterministic=deterministic)
         if self.cfg.use_bottleneck:
             y = self.bottleneck_output(y, residual=x, deterministic=deterministic)
-        y = checkpoint_name(nn.with_logical_constraint(y, ("batch", "length", "embed")), "block_output")
+        y = checkpoint_name(constrain(y, ("batch", "length", "embed")), "block_output")
         return BlockOutput(y.astype(jnp.float32), scores if output_scores else None, probs if output_probs else None)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.layers import Dense, Norm, weight_init
 from mobilebert_jax.models.masks import Mask, neighbours, position_ids, token_mask
+from mobilebert_jax.utils.placement import constrain, gathered
 from mobilebert_jax.utils.types import Array
 
 
@@ -29,7 +30,7 @@ class Table(nn.Module):
 
     def __call__(self, ids: Array) -> Array:
         """Int ids [...] -> [..., width] float32."""
-        return jnp.take(self.embedding, ids, axis=0)
+        return jnp.take(gathered(self.embedding, self.axes, lookup=True), ids, axis=0)
 
 
 class Embeddings(nn.Module):
@@ -67,4 +68,4 @@ class Embeddings(nn.Module):
         positions = position_ids(attention_mask, input_ids.shape[1])
         x = x + self.token_type_embeddings(token_type_ids) + self.position_embeddings(positions)
         x = self.dropout(self.norm(x), deterministic=deterministic)
-        return nn.with_logical_constraint(x, ("batch", "length", "embed"))
+        return constrain(x, ("batch", "length", "embed"))

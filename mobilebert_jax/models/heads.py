@@ -12,6 +12,7 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.encoder import MobileBert
 from mobilebert_jax.models.layers import ACTIVATIONS, Dense, Norm, weight_init, zeros_init
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.placement import constrain, gathered
 from mobilebert_jax.utils.types import (
     Array,
     ClassificationOutput,
@@ -37,14 +38,14 @@ class MaskedLM(nn.Module):
         cfg = self.cfg
         x = ACTIVATIONS[cfg.hidden_act](Dense(cfg, cfg.hidden_size, ("embed", "transform"), name="transform")(hidden))
         x = Norm(cfg, "layer_norm", name="norm")(x).astype(cfg.dtype)
-        table = word_table
+        table = gathered(word_table, ("vocab", "trigram"))
         if cfg.hidden_size > cfg.embedding_size:
             shape = (cfg.vocab_size, cfg.hidden_size - cfg.embedding_size)
             extra = self.param("extra_embedding", weight_init(cfg, "vocab", "transform"), shape)
-            table = jnp.concatenate([word_table, extra], axis=1)
+            table = jnp.concatenate([table, gathered(extra, ("vocab", "transform"))], axis=1)
         bias = self.param("output_bias", zeros_init("vocab"), (cfg.vocab_size,))
-        logits = jnp.einsum("bph,vh->bpv", x, table.astype(cfg.dtype), preferred_element_type=jnp.float32) + bias
-        return nn.with_logical_constraint(logits, ("batch", "length", "vocab"))
+        logits = jnp.einsum("bph,vh->bpv", x, table.astype(cfg.dtype), preferred_element_type=jnp.float32)
+        return constrain(logits + gathered(bias, ("vocab",)), ("batch", "length", "vocab"))
 
 
 class Linear(nn.Module):
@@ -58,7 +59,7 @@ class Linear(nn.Module):
         """[..., H] -> [..., features]."""
         kernel = self.param("kernel", weight_init(self.cfg, "embed", "classes"), (x.shape[-1], self.features))
         bias = self.param("bias", zeros_init("classes"), (self.features,))
-        return x @ kernel + bias
+        return x @ gathered(kernel, ("embed", "classes")) + gathered(bias, ("classes",))
 
 
 def gather_positions(hidden: Array, positions: Array) -> Array:

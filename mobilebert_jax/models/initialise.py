@@ -19,6 +19,12 @@ def abstract_params(model: nn.Module) -> Params:
     return jax.eval_shape(lambda: init_params(model, 0))
 
 
+def logical_axes(model: nn.Module) -> Params:
+    """The same tree with each parameter's logical axis names, a tuple such as ("layers", "embed", "inner")."""
+    boxed = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32)))["params"]
+    return jax.tree.map(lambda box: tuple(box.names), boxed, is_leaf=lambda leaf: isinstance(leaf, nn.Partitioned))
+
+
 def encoder_parameter_count(model: nn.Module) -> int:
     """Scalars of embeddings and blocks, without pooler and heads: what the paper's table compares."""
     params = abstract_params(model)

@@ -1,8 +1,8 @@
 """The small parts: dense layers, norms, activations, all with logical axis names.
 
 Logical axes: vocab, position, token_type, trigram, embed (hidden width between blocks), inner (width inside a
-block), heads (all heads' columns together), mlp, norm, classes; `layers` is added by the stack. Activations:
-batch, length, embed, inner, mlp, act_heads.
+block), heads (all heads' columns together), mlp, norm, pooled, transform, classes; `layers` is added by the stack.
+Activations: batch, length, embed, inner, mlp, act_heads, vocab. `parallel/rules.py` says what they mean on a mesh.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.utils.placement import gathered, product
 from mobilebert_jax.utils.types import Array
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -56,8 +57,8 @@ class Dense(nn.Module):
         dtype = jnp.dtype(self.cfg.dtype)
         # One matrix, not a batch of them: XLA's CPU backend is several times slower at the 3-D form's weight gradient.
         rows = x.astype(dtype).reshape(-1, x.shape[-1])
-        y = (rows @ kernel.astype(dtype)).reshape(*x.shape[:-1], self.features)
-        return y.astype(jnp.float32) + bias
+        y = product(rows, kernel, self.axes).reshape(*x.shape[:-1], self.features)
+        return y.astype(jnp.float32) + gathered(bias, self.axes[1:])
 
 
 class Norm(nn.Module):
@@ -75,7 +76,7 @@ class Norm(nn.Module):
         x = x.astype(jnp.float32)
         if (self.kind or self.cfg.normalization_type) == "layer_norm":
             x = normalise(x, self.cfg.layer_norm_eps if self.epsilon is None else self.epsilon)
-        return x * scale + bias
+        return x * gathered(scale, ("norm",)) + gathered(bias, ("norm",))
 
 
 def normalise(x: Array, epsilon: float) -> Array:

@@ -45,6 +45,15 @@ def default_config() -> ConfigDict:
         # teacher and distill phases.
         "packing": False,
     }
+    config.mesh = {
+        "preset": "dp",  # how parameters are split: dp, fsdp, tensor or fsdp_tensor
+        "teacher_preset": "",  # of the teacher that a student learns from; empty: the same
+        "replica": 1,  # devices along each axis: slices, which talk over the data centre's network
+        "data": -1,  # -1: all devices that the others leave
+        "fsdp": 1,
+        "tensor": 1,
+        "replicate_below": 16_384,  # parameters of fewer elements in a layer are not split
+    }
     config.teacher = _pretraining_phase(steps=500_000, batch_size=4096, sequence_length=128)
     config.teacher.path = ""  # an existing teacher's model folder: the phase is skipped
     config.transfer = _pretraining_phase(steps=240_000, batch_size=2048, sequence_length=512)

@@ -18,7 +18,7 @@ from mobilebert_jax.recipes.lock import make_workdir
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import file_sha256, read_json, write_json, write_text
 
-# The rest is identity: model, data, phases, optimizer, seed.
+# Settings, and the group of the mesh. The rest is identity: model, data, phases, optimizer, seed.
 MAY_CHANGE = {
     "accumulation",
     "log_every",
@@ -30,6 +30,7 @@ MAY_CHANGE = {
     "remat",
     "scan_unroll",
     "workers",
+    "mesh",
 }
 
 
@@ -125,7 +126,8 @@ def first_difference(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, Any
 
 def is_identity(name: str) -> bool:
     """True for the dotted name of a setting that may not change between restarts."""
-    return name.split(".")[-1] not in MAY_CHANGE
+    parts = name.split(".")
+    return not MAY_CHANGE & {parts[0], parts[-1]}
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,0 +1,161 @@
+"""A mesh and the presets of both networks: where parameters, batches and activations lie."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+
+from mobilebert_jax.parallel.rules import BATCH_AXES, Preset, check_name
+from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.placement import TRAINED, Axes
+from mobilebert_jax.utils.types import Array
+
+REPLICATE_BELOW = 16_384
+"""Elements of one layer's parameter below which it stays whole on every device, unless the config says otherwise."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Layout:
+    """Implements `utils.placement.Placement`.
+
+    Attributes:
+        mesh: with the axes of `rules.AXES`.
+        trained, teacher: the presets of the network that learns and of the one it learns from.
+        replicate_below: parameters of fewer elements (in one layer) are not split.
+    """
+
+    mesh: jax.sharding.Mesh
+    trained: Preset
+    teacher: Preset
+    replicate_below: int = REPLICATE_BELOW
+
+    @property
+    def batch_shards(self) -> int:
+        """Into how many parts a batch is split."""
+        return math.prod(self.mesh.shape[axis] for axis in BATCH_AXES)
+
+    @property
+    def replicated(self) -> NamedSharding:
+        """Whole on every device."""
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    @property
+    def batch(self) -> NamedSharding:
+        """Of every array of a batch: examples split over replica, data and fsdp."""
+        return NamedSharding(self.mesh, PartitionSpec(BATCH_AXES))
+
+    def check_batch(self, phase: str, batch_size: int, accumulation: int) -> None:
+        """UserError where a microbatch cannot be split evenly."""
+        if batch_size % (self.batch_shards * accumulation):
+            parts = f" in {accumulation} microbatches" if accumulation > 1 else ""
+            raise UserError(
+                f"{phase}.batch_size={batch_size}: cannot be split{parts} over {self.batch_shards} devices along "
+                f"{', '.join(BATCH_AXES)} of the mesh; a multiple of {self.batch_shards * accumulation} can"
+            )
+
+    def shardings(self, axes: Any, shapes: Any, network: str = TRAINED) -> Any:
+        """Shardings at rest of a parameter tree, from its logical axes (tuples as leaves) and its shapes."""
+        stored = self._preset(network).stored
+        return jax.tree.map(
+            lambda leaf, names: NamedSharding(self.mesh, self._at_rest(stored, names, leaf.shape)), shapes, axes
+        )
+
+    def activation(self, x: Array, axes: Axes, network: str) -> Array:
+        """See `Placement`. The batch is split, the rest as `computed` says."""
+        table = {"batch": BATCH_AXES, **self._preset(network).computed}
+        return jax.lax.with_sharding_constraint(x, self._sharding(table, axes, x.shape))
+
+    def parameter(self, param: Array, axes: Axes, lookup: bool, network: str) -> Array:
+        """See `Placement`."""
+        preset = self._preset(network)
+        computed = self._sharding(preset.computed, (None, *axes[1:]) if lookup else axes, param.shape)
+        return _gathered(param, computed, self._rest_sharding(preset, axes, param.shape))
+
+    def product(self, rows: Array, kernel: Array, axes: Axes, network: str) -> Array:
+        """See `Placement`."""
+        preset = self._preset(network)
+        computed = self._sharding(preset.computed, axes, kernel.shape)
+        return _product(rows, kernel, computed, self._rest_sharding(preset, axes, kernel.shape))
+
+    def _preset(self, network: str) -> Preset:
+        return self.trained if network == TRAINED else self.teacher
+
+    def _rest_sharding(self, preset: Preset, axes: Axes, shape: Sequence[int]) -> NamedSharding:
+        return NamedSharding(self.mesh, self._at_rest(preset.stored, axes, shape))
+
+    def _at_rest(self, stored: Mapping[str, str], axes: Axes, shape: Sequence[int]) -> PartitionSpec:
+        """Of a parameter with or without its layer axis, which alike decide nothing."""
+        if axes and axes[0] == "layers":
+            return PartitionSpec(None, *self._at_rest(stored, axes[1:], shape[1:]))
+        if math.prod(shape) < self.replicate_below:
+            stored = {}
+        return self._sharding(stored, axes, shape).spec
+
+    def _sharding(self, table: Mapping[str, Any], axes: Axes, shape: Sequence[int]) -> NamedSharding:
+        """The first rule that fits gets its mesh axis; a size that it does not divide stays whole."""
+        if len(axes) != len(shape):
+            raise ValueError(f"{len(axes)} axis names {tuple(axes)} for an array of shape {tuple(shape)}")
+        for name in filter(None, axes):
+            check_name(name)
+        chosen: list[Any] = [None] * len(axes)
+        used: set[str] = set()
+        for name, target in table.items():
+            mesh_axes = (target,) if isinstance(target, str) else target
+            parts = math.prod(self.mesh.shape[axis] for axis in mesh_axes)
+            for index, own in enumerate(axes):
+                if own == name and shape[index] % parts == 0 and not used & {*mesh_axes}:
+                    chosen[index] = target
+                    used |= {*mesh_axes}
+        return NamedSharding(self.mesh, PartitionSpec(*chosen))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _gathered(param: Array, computed: NamedSharding, stored: NamedSharding) -> Array:
+    """A parameter moved from `stored` to `computed`; its gradient is summed straight into `stored`."""
+    return jax.lax.with_sharding_constraint(param, computed)
+
+
+def _gathered_forward(param, computed, stored):
+    return _gathered(param, computed, stored), None
+
+
+def _gathered_backward(computed, stored, _, cotangent):
+    return (jax.lax.with_sharding_constraint(cotangent, stored),)
+
+
+_gathered.defvjp(_gathered_forward, _gathered_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _product(rows: Array, kernel: Array, computed: NamedSharding, stored: NamedSharding) -> Array:
+    """rows [N, in] @ kernel [in, out] in the dtype of `rows`.
+
+    The kernel is cast before it is gathered, and gathered again on the way back instead of being kept. Its gradient
+    leaves the product as float32, so that what is added up between devices is float32 too: with JAX's own rule it
+    would be the dtype of `rows`.
+    """
+    return rows @ _cast_and_gathered(kernel, rows.dtype, computed)
+
+
+def _cast_and_gathered(kernel, dtype, computed):
+    return jax.lax.with_sharding_constraint(kernel.astype(dtype), computed)
+
+
+def _product_forward(rows, kernel, computed, stored):
+    return _product(rows, kernel, computed, stored), (rows, kernel)
+
+
+def _product_backward(computed, stored, kept, cotangent):
+    rows, kernel = kept
+    weights = _cast_and_gathered(kernel, rows.dtype, computed)
+    to_rows = jax.lax.dot_general(cotangent, weights, (((1,), (1,)), ((), ()))).astype(rows.dtype)
+    to_kernel = jax.lax.dot_general(rows, cotangent, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
+    return to_rows, jax.lax.with_sharding_constraint(to_kernel.astype(kernel.dtype), stored)
+
+
+_product.defvjp(_product_forward, _product_backward)

@@ -1,0 +1,77 @@
+"""Where arrays lie while a program is traced: models name axes, an active placement says what the names mean.
+
+Without an active placement everything here is the plain operation, and the traced program is that of one device.
+A placement is entered inside the traced function, because it belongs to a thread and tracing may have its own.
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import jax.numpy as jnp
+
+from mobilebert_jax.utils.types import Array
+
+Axes = Sequence[str | None]
+"""Logical names of an array's axes; None for one that is never split."""
+
+TRAINED, TEACHER = "trained", "teacher"
+"""The networks that a placement may treat differently: what learns, and what it learns from."""
+
+
+class Placement(Protocol):
+    """What gives names a meaning; `network` is TRAINED or TEACHER."""
+
+    def activation(self, x: Array, axes: Axes, network: str) -> Array:
+        """`x`, laid out as its axes' names say."""
+
+    def parameter(self, param: Array, axes: Axes, lookup: bool, network: str) -> Array:
+        """A parameter as stored -> as computed with; its gradient is laid out as stored."""
+
+    def product(self, rows: Array, kernel: Array, axes: Axes, network: str) -> Array:
+        """`rows [N, in] @ kernel [in, out]` in the dtype of `rows`; the kernel's gradient is a float32 sum."""
+
+
+_active: contextvars.ContextVar[Placement | None] = contextvars.ContextVar("placement", default=None)
+_network: contextvars.ContextVar[str] = contextvars.ContextVar("network", default=TRAINED)
+
+
+@contextlib.contextmanager
+def active(placement: Placement | None) -> Iterator[None]:
+    """Traces what is inside under `placement`; None: on one device."""
+    token = _active.set(placement)
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
+@contextlib.contextmanager
+def of_teacher() -> Iterator[None]:
+    """What is inside is the teacher's, not the trained network's."""
+    token = _network.set(TEACHER)
+    try:
+        yield
+    finally:
+        _network.reset(token)
+
+
+def constrain(x: Array, axes: Axes) -> Array:
+    """An activation, laid out as its axes' names say; every traced loop body needs it on what it carries."""
+    placement = _active.get()
+    return x if placement is None else placement.activation(x, axes, _network.get())
+
+
+def gathered(param: Array, axes: Axes, lookup: bool = False) -> Array:
+    """A parameter as it is computed with; `lookup`: its first axis is indexed, and therefore whole."""
+    placement = _active.get()
+    return param if placement is None else placement.parameter(param, axes, lookup, _network.get())
+
+
+def product(rows: Array, kernel: Array, axes: Axes) -> Array:
+    """rows [N, in] @ kernel [in, out] in the dtype of `rows`; the kernel is cast before it travels."""
+    placement = _active.get()
+    if placement is None:
+        return rows @ kernel.astype(jnp.dtype(rows.dtype))
+    return placement.product(rows, kernel, axes, _network.get())
