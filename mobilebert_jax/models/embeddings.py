@@ -58,7 +58,7 @@ class Embeddings(nn.Module):
         sees the same whether padding follows or not; the released model sees the [PAD] row there.
         """
         cfg = self.cfg
-        x = self.word_embeddings(input_ids)
+        x = constrain(self.word_embeddings(input_ids), ("batch", "length", "trigram"))
         if cfg.zero_pad_embeddings:
             x = jnp.where(token_mask(attention_mask)[:, :, None], x, 0.0)
         if cfg.trigram_input:

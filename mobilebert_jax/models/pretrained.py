@@ -1,10 +1,13 @@
 """Model folders in Hugging Face's layout: config.json, model.safetensors and, when given, the tokenizer's files."""
 
+import functools
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import numpy as np
 import safetensors.numpy
 
 from mobilebert_jax.models.folder_config import CONFIG, folder_config, read_folder_config
@@ -37,12 +40,15 @@ def save_pretrained(path: str | Path, model: nn.Module, params: Params, tokenize
             tokenizer.save(folder)
 
 
-def from_pretrained(path: str | Path, head: str | None = None) -> tuple[nn.Module, Params]:
+def from_pretrained(
+    path: str | Path, head: str | None = None, put: Callable[[nn.Module, str, np.ndarray], Any] | None = None
+) -> tuple[nn.Module, Params]:
     """The model with that head and its float32 parameters, from a folder of ours or of transformers (MobileBERT, BERT).
 
     head: None, 'pretraining', 'masked_lm', 'next_sentence', 'qa', 'classification' or 'token_classification'. The
     folder may hold another one: the encoder is loaded, what the wanted head (or the pooler) lacks is initialised from
-    seed 0 and named in a warning. The number of classes and their names are the folder's.
+    seed 0 and named in a warning. The number of classes and their names are the folder's. `put` takes a parameter of
+    the model, by name, to where it shall lie; by default that is the default device.
 
     Raises:
         UserError: no such head; not a model folder, or one with nothing but a pickle; another model type; tensors that
@@ -54,7 +60,8 @@ def from_pretrained(path: str | Path, head: str | None = None) -> tuple[nn.Modul
     model = build_model(found.cfg, head, **found.options(head))
     source = str(_source(path))
     with open_tensors(path) as tensors:
-        params, absent = from_state_dict(model, StateDict.of_tensors(tensors, found.family, source))
+        places = {} if put is None else {"put": functools.partial(put, model)}
+        params, absent = from_state_dict(model, StateDict.of_tensors(tensors, found.family, source), **places)
     if absent:
         warnings.warn(f"{source} lacks {', '.join(absent)}: initialised from seed 0", stacklevel=2)
     return model, params

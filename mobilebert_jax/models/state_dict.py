@@ -68,8 +68,12 @@ def to_state_dict(model: nn.Module, params: Params) -> dict[str, np.ndarray]:
     return tensors
 
 
-def from_state_dict(model: nn.Module, state: StateDict) -> tuple[Params, list[str]]:
+def from_state_dict(
+    model: nn.Module, state: StateDict, put: Callable[[str, np.ndarray], Any] = lambda name, values: jnp.asarray(values)
+) -> tuple[Params, list[str]]:
     """The model's float32 parameters; pooler and head that the state dict lacks are initialised from seed 0 and named.
+
+    `put` takes each parameter's name and values to its device or devices.
 
     Raises:
         UserError: encoder tensors that are missing or unexpected; tensors of another shape, no floats or not finite.
@@ -81,11 +85,15 @@ def from_state_dict(model: nn.Module, state: StateDict) -> tuple[Params, list[st
     present = {n: s for n, s in layout.items() if s.names[0] in state.headers or s.names[0].startswith(required)}
     _check_fit(present, state, model.cfg)
     # One at a time: what is still on its way to the device holds its source too.
-    params = {name: jax.block_until_ready(jnp.asarray(stored.join(state))) for name, stored in present.items()}
-    _check_finite(params, present, state)
+    params, wrong = {}, []
+    for name, stored in present.items():
+        values = stored.join(state)
+        wrong += [] if np.isfinite(values).all() else [name]
+        params[name] = jax.block_until_ready(put(name, values))
+    _refuse_not_finite(wrong, present, state)
     absent = [name for name in layout if name not in present]
     if absent:
-        params |= _fresh(model, absent)
+        params |= {name: put(name, np.asarray(values)) for name, values in _fresh(model, absent).items()}
     return flax.traverse_util.unflatten_dict(params, sep="/"), absent
 
 
@@ -123,9 +131,8 @@ def _check_fit(layout: dict[str, Stored], state: StateDict, cfg: ModelConfig) ->
         raise UserError(f"{state.source}: the tensors do not fit {CONFIG}: {found}")
 
 
-def _check_finite(params: dict[str, Any], layout: dict[str, Stored], state: StateDict) -> None:
-    """UserError that names the stored tensors with a NaN or an infinity."""
-    wrong = [name for name, leaf in params.items() if not np.isfinite(np.asarray(leaf)).all()]
+def _refuse_not_finite(wrong: list[str], layout: dict[str, Stored], state: StateDict) -> None:
+    """UserError that names the stored tensors with a NaN or an infinity of the parameters named."""
     stored = [name for leaf in wrong for name in layout[leaf].names if not np.isfinite(state[name]).all()]
     if stored:
         raise UserError(f"{state.source}: {len(stored)} with values that are not finite: {some(stored)}")

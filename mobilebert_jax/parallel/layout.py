@@ -8,12 +8,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from mobilebert_jax.parallel.rules import BATCH_AXES, Preset, check_name
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.placement import TRAINED, Axes
-from mobilebert_jax.utils.types import Array
+from mobilebert_jax.utils.types import Array, Batch
 
 REPLICATE_BELOW = 16_384
 """Elements of one layer's parameter below which it stays whole on every device, unless the config says otherwise."""
@@ -65,6 +66,39 @@ class Layout:
             lambda leaf, names: NamedSharding(self.mesh, self._at_rest(stored, names, leaf.shape)), shapes, axes
         )
 
+    def rows(self, batch_size: int) -> slice:
+        """The examples of a batch that this process' devices need."""
+        places = self.batch.addressable_devices_indices_map((batch_size,)).values()
+        parts = [index[0].indices(batch_size) for index in places]
+        return slice(min(part[0] for part in parts), max(part[1] for part in parts))
+
+    def put_batch(self, batch: Batch, batch_size: int) -> Batch:
+        """A global batch of which this process has made `rows(batch_size)` or, just as well, all."""
+        first = 0 if len(next(iter(batch.values()))) == batch_size else self.rows(batch_size).start
+
+        def put(values: Array) -> jax.Array:
+            def part(index: tuple[slice, ...]) -> np.ndarray:
+                start, stop, _ = index[0].indices(batch_size)
+                return values[start - first : stop - first]
+
+            return jax.make_array_from_callback((batch_size, *values.shape[1:]), self.batch, part)
+
+        return {name: put(np.asarray(values)) for name, values in batch.items()}
+
+    def put_whole(self, tree: Any) -> Any:
+        """Small host values, equal in all processes, whole on every device."""
+
+        def put(value: Any) -> jax.Array:
+            value = np.asarray(value)
+            return jax.make_array_from_callback(value.shape, self.replicated, lambda index: value[index])
+
+        return jax.tree.map(put, tree)
+
+    def put_flag(self, flag: bool) -> jax.Array:
+        """Bool [devices]: what each device's process says."""
+        each = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+        return jax.make_array_from_callback((self.mesh.size,), each, lambda index: np.full(1, flag))
+
     def activation(self, x: Array, axes: Axes, network: str) -> Array:
         """See `Placement`. The batch is split, the rest as `computed` says."""
         table = {"batch": BATCH_AXES, **self._preset(network).computed}
@@ -74,7 +108,9 @@ class Layout:
         """See `Placement`."""
         preset = self._preset(network)
         computed = self._sharding(preset.computed, (None, *axes[1:]) if lookup else axes, param.shape)
-        return _gathered(param, computed, self._rest_sharding(preset, axes, param.shape))
+        # What a lookup sends back is added up whole: scattering it into parts would move all activations instead.
+        back = computed if lookup else self._rest_sharding(preset, axes, param.shape)
+        return _gathered(param, computed, back)
 
     def product(self, rows: Array, kernel: Array, axes: Axes, network: str) -> Array:
         """See `Placement`."""
@@ -115,17 +151,17 @@ class Layout:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _gathered(param: Array, computed: NamedSharding, stored: NamedSharding) -> Array:
-    """A parameter moved from `stored` to `computed`; its gradient is summed straight into `stored`."""
+def _gathered(param: Array, computed: NamedSharding, back: NamedSharding) -> Array:
+    """A parameter moved to `computed`; its gradient is summed straight into `back`."""
     return jax.lax.with_sharding_constraint(param, computed)
 
 
-def _gathered_forward(param, computed, stored):
-    return _gathered(param, computed, stored), None
+def _gathered_forward(param, computed, back):
+    return _gathered(param, computed, back), None
 
 
-def _gathered_backward(computed, stored, _, cotangent):
-    return (jax.lax.with_sharding_constraint(cotangent, stored),)
+def _gathered_backward(computed, back, _, cotangent):
+    return (jax.lax.with_sharding_constraint(cotangent, back),)
 
 
 _gathered.defvjp(_gathered_forward, _gathered_backward)

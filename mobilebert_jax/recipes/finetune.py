@@ -1,11 +1,13 @@
 """Question answering: a span head is fine-tuned on a model folder, predicts, is scored, compared with baselines."""
 
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mobilebert_jax.inference.predictor import Predict, make_predictor
@@ -13,6 +15,9 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
+from mobilebert_jax.parallel.layout import Layout
+from mobilebert_jax.parallel.processes import first_says, on_first, whole
+from mobilebert_jax.recipes.layouts import check_layout, example_feed, layout_fields, made, make_layout
 from mobilebert_jax.recipes.lock import locked
 from mobilebert_jax.recipes.plans import alone_plan
 from mobilebert_jax.recipes.questions import answer_all, baselines, check_questions, load_questions, model_scores
@@ -29,10 +34,16 @@ from mobilebert_jax.tasks.squad_features import SquadFeatures
 from mobilebert_jax.tasks.squad_predict import write_predictions
 from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.training.alone import AloneProgram
-from mobilebert_jax.training.feed import feed
 from mobilebert_jax.training.loop import Phase, run_phase
-from mobilebert_jax.training.stopping import Stopper, interruptible, stop_if_asked
-from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.training.stopping import (
+    HasReason,
+    SharedStopper,
+    Stopper,
+    agreed_reason,
+    interruptible,
+    stop_if_asked,
+)
+from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.files import read_json, write_json
 from mobilebert_jax.utils.types import Batch, Params
 
@@ -58,15 +69,21 @@ def finetune_folder(
     Raises:
         UserError: bad config, questions, model or workdir. Stopped: asked to stop, the state is saved.
     """
-    if not config.finetune.questions:
-        raise UserError("no questions to train on: give --dataset=FILE, a SQuAD json or builtin:python-docs-qa")
-    check_phase(config, "finetune")
-    check_questions(config.finetune.questions, task)
-    read_encoder(config, model_folder)
-    inputs = {"--model": file_input("--model", model_folder), "--task": task, **question_inputs(config)}
-    with locked(workdir):
-        claim(Path(workdir), config, inputs, source)
-        return finetune(config, model_folder, task, Path(workdir), stopper)
+
+    def checked() -> dict[str, str]:
+        if not config.finetune.questions:
+            raise UserError("no questions to train on: give --dataset=FILE, a SQuAD json or builtin:python-docs-qa")
+        check_phase(config, "finetune")
+        check_questions(config.finetune.questions, task)
+        read_encoder(config, model_folder)
+        check_layout(config, make_layout(config), ["finetune"])
+        return {"--model": file_input("--model", model_folder), "--task": task, **question_inputs(config)}
+
+    with SharedStopper(stopper) as stopper, contextlib.ExitStack() as held:
+        inputs = on_first(checked)
+        on_first(lambda: held.enter_context(locked(workdir)))
+        on_first(lambda: claim(Path(workdir), config, inputs, source))
+        return finetune(config, model_folder, task, Path(workdir), stopper, make_layout(config))
 
 
 def question_inputs(config: ConfigDict) -> dict[str, str]:
@@ -80,22 +97,47 @@ def question_inputs(config: ConfigDict) -> dict[str, str]:
 
 
 def finetune(
-    config: ConfigDict, model_folder: str | Path, task: str, workdir: Path, stopper: Stopper
+    config: ConfigDict,
+    model_folder: str | Path,
+    task: str,
+    workdir: Path,
+    stopper: HasReason,
+    layout: Layout | None = None,
 ) -> dict[str, Any]:
     """The finetune phase in `workdir/finetune`, from where it stopped; the model also in `workdir/model`.
 
-    Returns what results.json holds: `questions` (their number), `task`, scores of the `student` and of `baselines`.
+    Returns what results.json holds: `questions` (their number), `task`, scores of the `student` and of `baselines`;
+    {} in any process but the first.
     """
     folder = workdir / "finetune"
     # Written last: with it, everything is there.
-    if (folder / "results.json").exists():
-        return read_json(folder / "results.json")
+    if first_says((folder / "results.json").exists()):
+        return on_first(lambda: read_json(folder / "results.json")) or {}
     cfg, encoder, tokenizer = read_encoder(config, model_folder)
-    stop_if_asked(stopper, NEXT)
+    if reason := agreed_reason(stopper):
+        raise Stopped(f"{reason}; {NEXT}")
     spec = config.finetune.questions
-    train, heldout = interruptible(lambda: load_questions(spec, task), stopper, NEXT)
-    phase = interruptible(lambda: finetune_phase(config, cfg, encoder, tokenizer, train), stopper, NEXT)
-    params = run_phase(phase, folder, stopper)
+    train, heldout = interruptible(lambda: load_questions(spec, task), stopper, NEXT, together=True)
+    phase = interruptible(
+        lambda: finetune_phase(config, cfg, encoder, tokenizer, train, layout), stopper, NEXT, together=True
+    )
+    params = whole(run_phase(phase, folder, stopper)) if layout else run_phase(phase, folder, stopper)
+    results = on_first(lambda: _score(config, cfg, params, tokenizer, heldout, task, workdir, stopper))
+    return results or {}
+
+
+def _score(
+    config: ConfigDict,
+    cfg: ModelConfig,
+    params: Params,
+    tokenizer: Tokenizer,
+    heldout: Sequence[Question],
+    task: str,
+    workdir: Path,
+    stopper: HasReason,
+) -> dict[str, Any]:
+    """Writes the model, its predictions and results.json; returns the results."""
+    folder = workdir / "finetune"
     for place in (folder / "model", workdir / "model"):
         save_pretrained(place, build_model(cfg, "qa"), params, tokenizer)
     predict = _interruptible(make_predictor(build_model(cfg, "qa"), params), stopper)
@@ -108,7 +150,7 @@ def finetune(
     return results
 
 
-def _interruptible(predict: Predict, stopper: Stopper) -> Predict:
+def _interruptible(predict: Predict, stopper: HasReason) -> Predict:
     """`predict` that ends with `Stopped` as soon as there is a reason."""
 
     def stoppable(batch: Batch):
@@ -134,7 +176,12 @@ def read_encoder(config: ConfigDict, model_folder: str | Path) -> tuple[ModelCon
 
 
 def finetune_phase(
-    config: ConfigDict, cfg: ModelConfig, encoder: Params, tokenizer: Tokenizer, questions: Sequence[Question]
+    config: ConfigDict,
+    cfg: ModelConfig,
+    encoder: Params,
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    layout: Layout | None = None,
 ) -> Phase:
     """A fresh span head on a pretrained encoder, everything learning at the task's rate."""
     settings, seed = config.finetune, phase_seed(config, "finetune")
@@ -146,13 +193,19 @@ def finetune_phase(
         doc_stride=settings.doc_stride,
         max_query_length=settings.max_query_length,
     )
+    make_batch = lambda step, rows: features.batch(step, seed, settings.batch_size)  # noqa: E731
     plan = alone_plan("questions", settings.steps, cfg.num_hidden_layers, {"span": 1.0})
+    # Under a layout every device takes its part from the host.
+    encoder = encoder if layout is None else jax.device_get(encoder)
     return Phase(
         **phase_settings(config, "finetune", plan.steps),
         plan=plan,
         programs=(AloneProgram(model, {"span": 1.0}),),
-        batches=feed(lambda step: features.batch(step, seed, settings.batch_size)),
-        init=lambda: with_encoder(init_params(model, seed), encoder),
+        batches=example_feed(
+            layout, settings.batch_size, lambda step, _: features.batch(step, seed, settings.batch_size)
+        ),
+        **layout_fields(layout, model),
+        init=lambda: made(layout, model, lambda given: with_encoder(init_params(model, seed), given), encoder),
         networks={"student": (cfg, None)},
     )
 
@@ -160,4 +213,4 @@ def finetune_phase(
 def with_encoder(params: Params, encoder: Params) -> Params:
     """The task's parameters with a copy of a pretrained encoder."""
     taken = {part: encoder[part] for part in params["encoder"]}  # the span head's has no pooler
-    return {**params, "encoder": jax.tree.map(lambda leaf: leaf.copy(), taken)}
+    return {**params, "encoder": jax.tree.map(jnp.copy, taken)}

@@ -1,15 +1,24 @@
 """From `config.mesh` to a layout of this run's devices, checked against the models and batches of its phases."""
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import flax.linen as nn
+import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.initialise import abstract_params, logical_axes
 from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.parallel.mesh import MeshShape, make_mesh
 from mobilebert_jax.parallel.rules import AXES, Preset, preset
+from mobilebert_jax.training.feed import Feed, feed
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.placement import TRAINED
+from mobilebert_jax.utils.trees import named_leaves
+from mobilebert_jax.utils.types import Batch, Params
 
 
 def presets(config: ConfigDict) -> tuple[Preset, Preset]:
@@ -51,3 +60,39 @@ def check_network(layout: Layout | None, which: Preset, cfg: ModelConfig, name: 
     for field in ("num_attention_heads", "intermediate_size"):
         if getattr(cfg, field) % tensor:
             raise UserError(f"mesh.tensor={tensor}: does not divide {name}.{field}={getattr(cfg, field)}")
+
+
+def layout_fields(layout: Layout | None, model: nn.Module) -> dict[str, Any]:
+    """The fields of `Phase` that say where the phase's arrays lie; {} on one device."""
+    return {"layout": layout, "axes": logical_axes(model)} if layout else {}
+
+
+def made(layout: Layout | None, model: nn.Module, make: Callable[..., Params], *arguments: Params) -> Params:
+    """`make(*arguments)`, parameters of `model`; under a layout they are made in their places, by one program."""
+    if layout is None:
+        return make(*arguments)
+    shapes = jax.eval_shape(make, *arguments)
+    return jax.jit(make, out_shardings=layout.shardings(logical_axes(model), shapes))(*arguments)
+
+
+def reader(layout: Layout | None, network: str = TRAINED) -> Callable[[nn.Module, str, np.ndarray], Any] | None:
+    """What `from_pretrained` puts parameters with: every device gets its part of what the host has read."""
+    if layout is None:
+        return None
+
+    @functools.cache
+    def shardings(model: nn.Module) -> dict[str, Any]:
+        return named_leaves(layout.shardings(logical_axes(model), abstract_params(model), network))
+
+    def put(model: nn.Module, name: str, values: np.ndarray) -> jax.Array:
+        return jax.make_array_from_callback(values.shape, shardings(model)[name], lambda index: values[index])
+
+    return put
+
+
+def example_feed(layout: Layout | None, batch_size: int, make_batch: Callable[[int, slice | None], Batch]) -> Feed:
+    """The batches of a phase, on the devices; `make_batch` makes the rows given of a step's batch, or all of it."""
+    if layout is None:
+        return feed(lambda step: make_batch(step, None))
+    rows = layout.rows(batch_size)
+    return feed(lambda step: make_batch(step, rows), lambda batch: layout.put_batch(batch, batch_size), batch_size)

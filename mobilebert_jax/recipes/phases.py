@@ -1,11 +1,17 @@
 """The three pretraining phases: teacher, transfer, distill."""
 
+import dataclasses
+from collections.abc import Callable
+
 from ml_collections import ConfigDict
 
+from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
+from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.recipes.data import PreparedData, pretraining_examples
 from mobilebert_jax.recipes.heldout import pretraining_evaluation, transfer_evaluation
+from mobilebert_jax.recipes.layouts import example_feed, layout_fields, made
 from mobilebert_jax.recipes.plans import alone_plan, distill_coefficients, distill_plan, transfer_plan
 from mobilebert_jax.recipes.settings import (
     model_config,
@@ -14,8 +20,8 @@ from mobilebert_jax.recipes.settings import (
     transfer_pair,
 )
 from mobilebert_jax.recipes.student import Teacher, initial_student
+from mobilebert_jax.text.examples import PretrainingExamples
 from mobilebert_jax.training.alone import AloneProgram
-from mobilebert_jax.training.feed import feed
 from mobilebert_jax.training.joint import PairProgram
 from mobilebert_jax.training.loop import Phase
 from mobilebert_jax.training.program import Program
@@ -24,7 +30,7 @@ from mobilebert_jax.training.transfer import BlockProgram, PrefixProgram, Transf
 from mobilebert_jax.utils.types import Params
 
 
-def teacher_phase(config: ConfigDict, data: PreparedData) -> Phase:
+def teacher_phase(config: ConfigDict, data: PreparedData, layout: Layout | None = None) -> Phase:
     """Masked LM and next sentence from scratch."""
     cfg = model_config(config, "teacher", data.tokenizer.vocab_size)
     model = build_model(cfg, "pretraining")
@@ -37,29 +43,31 @@ def teacher_phase(config: ConfigDict, data: PreparedData) -> Phase:
         **phase_settings(config, "teacher", plan.steps),
         plan=plan,
         programs=(program,),
-        batches=feed(train.batch),
-        init=lambda: init_params(model, phase_seed(config, "teacher")),
+        **layout_fields(layout, model),
+        batches=example_feed(layout, settings.batch_size, train.batch),
+        init=lambda: made(layout, model, lambda: init_params(model, phase_seed(config, "teacher"))),
         networks={"teacher": (cfg, None)},
-        evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches),
+        evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches, layout),
     )
 
 
-def transfer_phase(config: ConfigDict, data: PreparedData, teacher: Teacher) -> Phase:
+def transfer_phase(config: ConfigDict, data: PreparedData, teacher: Teacher, layout: Layout | None = None) -> Phase:
     """Block by block, or all blocks at once, from the teacher's hidden states and attention."""
     settings, cfg = config.transfer, model_config(config, "student", data.tokenizer.vocab_size)
     pair = transfer_pair(config, teacher.cfg, cfg)
     plan = transfer_plan(config, cfg.num_hidden_layers)
-    transfer = Transfer(pair, plan.stages[0].coefficients)
+    transfer, model = Transfer(pair, plan.stages[0].coefficients), build_model(cfg, "pretraining")
     train, heldout = _examples(config, "transfer", data)
     return Phase(
         **phase_settings(config, "transfer", plan.steps, clip_frozen=settings.tf1_compat),
         plan=plan,
         programs=transfer_programs(plan, transfer),
-        batches=feed(train.batch),
-        init=lambda: initial_student(config, cfg, teacher, train.batch),
+        **layout_fields(layout, model),
+        batches=example_feed(layout, settings.batch_size, train.batch),
+        init=_student_of(config, cfg, teacher, train, layout),
         networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
         teacher=teacher.params,
-        evaluate=transfer_evaluation(transfer, teacher.params, heldout.batch, settings.evaluate_batches),
+        evaluate=transfer_evaluation(transfer, teacher.params, heldout.batch, settings.evaluate_batches, layout),
         meta={"teacher": teacher.source},
     )
 
@@ -78,7 +86,9 @@ def transfer_programs(plan: Plan, transfer: Transfer) -> tuple[Program, ...]:
     return tuple(made.setdefault((stage.walk, *stage.coefficients.items()), make(stage)) for stage in plan.stages)
 
 
-def distill_phase(config: ConfigDict, data: PreparedData, teacher: Teacher, student: Params | None) -> Phase:
+def distill_phase(
+    config: ConfigDict, data: PreparedData, teacher: Teacher, student: Params | None, layout: Layout | None = None
+) -> Phase:
     """Masked LM with half of the target from the teacher's logits, next sentence; no dropout, as in the reference.
 
     `student` None: it starts here, since no transfer came before.
@@ -100,13 +110,25 @@ def distill_phase(config: ConfigDict, data: PreparedData, teacher: Teacher, stud
         **phase_settings(config, "distill", plan.steps),
         plan=plan,
         programs=(program,),
-        batches=feed(train.batch),
-        init=lambda: initial_student(config, cfg, teacher, train.batch) if student is None else student,
+        **layout_fields(layout, model),
+        batches=example_feed(layout, settings.batch_size, train.batch),
+        init=_student_of(config, cfg, teacher, train, layout) if student is None else lambda: student,
         networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
         teacher=teacher.params,
-        evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches),
+        evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches, layout),
         meta={"teacher": teacher.source},
     )
+
+
+def _student_of(
+    config: ConfigDict, cfg: ModelConfig, teacher: Teacher, train: PretrainingExamples, layout: Layout | None
+) -> Callable[[], Params]:
+    """What makes a fresh student of the teacher."""
+
+    def make(params: Params) -> Params:
+        return initial_student(config, cfg, dataclasses.replace(teacher, params=params), train.batch)
+
+    return lambda: made(layout, build_model(cfg, "pretraining"), make, teacher.params)
 
 
 def _examples(config: ConfigDict, phase: str, data: PreparedData):

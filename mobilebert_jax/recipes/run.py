@@ -1,7 +1,8 @@
 """Every phase in turn, each from where it stopped; finished models in Hugging Face layout."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,20 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
 from mobilebert_jax.models.tensor_files import weights_sha256
+from mobilebert_jax.parallel.layout import Layout
+from mobilebert_jax.parallel.processes import first_says, on_first, whole
 from mobilebert_jax.recipes.data import (
     PreparedData,
     check_examples,
     corpus_of_run,
     estimate_data,
+    open_data,
     prepare,
     prepare_share,
     text_inputs,
 )
 from mobilebert_jax.recipes.finetune import finetune, question_inputs
+from mobilebert_jax.recipes.layouts import check_layout, make_layout, reader
 from mobilebert_jax.recipes.lock import locked, locked_share
 from mobilebert_jax.recipes.phases import distill_phase, teacher_phase, transfer_phase
 from mobilebert_jax.recipes.questions import check_questions
@@ -40,9 +45,11 @@ from mobilebert_jax.recipes.workdir import claim, file_input, unchanged_if_refus
 from mobilebert_jax.text.corpus import Corpus
 from mobilebert_jax.text.estimate import Estimate
 from mobilebert_jax.text.shards import ALL, Share
+from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.loop import Phase, run_phase
-from mobilebert_jax.training.stopping import Stopper, stop_if_asked
-from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.training.stopping import HasReason, SharedStopper, Stopper, agreed_reason
+from mobilebert_jax.utils.errors import Stopped, UserError
+from mobilebert_jax.utils.placement import TEACHER
 from mobilebert_jax.utils.types import Params
 
 
@@ -61,15 +68,21 @@ def run_recipe(
     Raises:
         UserError: bad config, text or workdir. Stopped: asked to stop, the state is saved.
     """
-    _check(config)
     workdir = Path(workdir)
-    with locked(workdir):
-        with unchanged_if_refused(workdir):
-            data = _prepared(config, workdir, stopper, source)
-            check_examples(config, data)
-            recipe = _Recipe(config, workdir, data, stopper, phases)
-            if config.teacher.path:
-                recipe.finished_teacher()
+    with SharedStopper(stopper) as stopper, contextlib.ExitStack() as held:
+        layout = on_first(lambda: _checked_layout(config)) or make_layout(config)
+        on_first(lambda: held.enter_context(locked(workdir)))
+
+        def begin() -> PreparedData:
+            with unchanged_if_refused(workdir):
+                data = _prepared(config, workdir, stopper, source)
+                check_examples(config, data)
+                if config.teacher.path:
+                    _Recipe(config, workdir, data, stopper, phases, layout).finished_teacher()
+                return data
+
+        data = on_first(begin) or open_data(workdir, Tokenizer.load(workdir / "data" / "tokenizer"))
+        recipe = _Recipe(config, workdir, data, stopper, phases, layout)
         if "teacher" in phases:
             recipe.teacher()
         if "transfer" in phases or "distill" in phases:
@@ -111,6 +124,14 @@ def _check(config: ConfigDict) -> None:
         check_questions(config.finetune.questions)
 
 
+def _checked_layout(config: ConfigDict) -> Layout | None:
+    """The layout, after all that can be checked before anything is written."""
+    _check(config)
+    layout = make_layout(config)
+    check_layout(config, layout, active_phases(config))
+    return layout
+
+
 def _prepared(config: ConfigDict, workdir: Path, stopper: Stopper, source: Mapping[str, Any] | None) -> PreparedData:
     return prepare(config, workdir, stopper, _claimed(config, workdir, source))
 
@@ -126,37 +147,49 @@ def _claimed(config: ConfigDict, workdir: Path, source: Mapping[str, Any] | None
 class _Recipe:
     """The phases as methods; what one leaves in its folder is the next one's input."""
 
-    def __init__(self, config: ConfigDict, workdir: Path, data: PreparedData, stopper: Stopper, phases: Sequence[str]):
+    def __init__(
+        self,
+        config: ConfigDict,
+        workdir: Path,
+        data: PreparedData,
+        stopper: HasReason,
+        phases: Sequence[str],
+        layout: Layout | None,
+    ):
         self.config, self.workdir, self.data, self.stopper, self.phases = config, workdir, data, stopper, phases
+        self.layout = layout
         self.student_config = model_config(config, "student", data.tokenizer.vocab_size)
 
     def teacher(self) -> None:
         """Trains the teacher unless one was given."""
-        if not self.config.teacher.path and not self._model("teacher").exists():
-            phase = teacher_phase(self.config, self.data)
+        if not self.config.teacher.path and not self._is_there(self._model("teacher")):
+            phase = teacher_phase(self.config, self.data, self.layout)
             self._publish(self._model("teacher"), phase.networks["teacher"][0], self._train(phase))
 
     def student(self) -> None:
         """Knowledge transfer and pre-training distillation."""
         distilled = self._model("distill")
-        if not distilled.exists():
+        if not self._is_there(distilled):
             teacher = self.finished_teacher()
-            phase = distill_phase(self.config, self.data, teacher, self._transferred(teacher))
+            phase = distill_phase(self.config, self.data, teacher, self._transferred(teacher), self.layout)
             self._publish(distilled, self.student_config, self._train(phase))
+        on_first(self._publish_student)
+
+    def _publish_student(self) -> None:
         if not (self.workdir / "model").exists():
-            self._publish(self.workdir / "model", self.student_config, self._read(distilled)[1])
+            _save(self.workdir / "model", self.student_config, _read(self._model("distill"))[1], self.data.tokenizer)
 
     def finetune(self) -> dict[str, Any]:
         """Question answering on the distilled student, scored on held-out questions."""
-        return finetune(self.config, self._model("distill"), "squad2", self.workdir, self.stopper)
+        return finetune(self.config, self._model("distill"), "squad2", self.workdir, self.stopper, self.layout)
 
     def _transferred(self, teacher: Teacher) -> Params | None:
         """The student after knowledge transfer; None where transfer is part of distillation or left out."""
         if self.config.transfer.strategy not in ("progressive", "joint"):
             return None
-        if self._model("transfer").exists():
-            return self._read(self._model("transfer"))[1]
-        params = self._train(transfer_phase(self.config, self.data, teacher))
+        if self._is_there(self._model("transfer")):
+            return _read(self._model("transfer"), reader(self.layout))[1]
+        params = self._train(transfer_phase(self.config, self.data, teacher, self.layout))
         self._publish(self._model("transfer"), self.student_config, params)
         return params
 
@@ -165,7 +198,7 @@ class _Recipe:
         path = Path(self.config.teacher.path or self._model("teacher"))
         if not path.exists():
             raise UserError(f"{path}: no teacher there; run `mobilebert pretrain` first or set config.teacher.path")
-        cfg, params = self._read(path)
+        cfg, params = _read(path, reader(self.layout, TEACHER))
         if cfg.vocab_size != self.data.tokenizer.vocab_size:
             raise UserError(
                 f"{path}: the teacher has {cfg.vocab_size} words, the tokenizer in {self.workdir}/data has "
@@ -179,6 +212,10 @@ class _Recipe:
         source = {"path": str(path), "fingerprint": weights_sha256(path)}
         return Teacher(at_run_time(self.config, "teacher", cfg), params, source)
 
+    def _is_there(self, folder: Path) -> bool:
+        """As the first process sees it: another one's view of a file system may lag behind."""
+        return first_says(folder.exists())
+
     def _model(self, phase: str) -> Path:
         """Where a phase leaves its model once it is finished."""
         return self.workdir / phase / "model"
@@ -189,13 +226,19 @@ class _Recipe:
         names = list(work)
         later = sum(steps * each for name in names[names.index(phase.name) + 1 :] for steps, each in work[name])
         phase = dataclasses.replace(phase, work=tuple(each for _, each in work[phase.name]), later=later)
-        stop_if_asked(self.stopper, f"{phase.name} comes next")
+        if reason := agreed_reason(self.stopper):
+            raise Stopped(f"{reason}; {phase.name} comes next")
         return run_phase(phase, self.workdir / phase.name, self.stopper)
 
     def _publish(self, folder: Path, cfg: ModelConfig, params: Params) -> None:
-        save_pretrained(folder, build_model(cfg, "pretraining"), params, self.data.tokenizer)
+        params = whole(params)
+        on_first(lambda: _save(folder, cfg, params, self.data.tokenizer))
 
-    @staticmethod
-    def _read(folder: Path) -> tuple[ModelConfig, Params]:
-        model, params = from_pretrained(folder, head="pretraining")
-        return model.cfg, params
+
+def _save(folder: Path, cfg: ModelConfig, params: Params, tokenizer: Tokenizer) -> None:
+    save_pretrained(folder, build_model(cfg, "pretraining"), params, tokenizer)
+
+
+def _read(folder: Path, put: Callable[..., Any] | None = None) -> tuple[ModelConfig, Params]:
+    model, params = from_pretrained(folder, "pretraining", put)
+    return model.cfg, params

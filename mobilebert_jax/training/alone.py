@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -18,6 +19,7 @@ from mobilebert_jax.objectives.span import span_counts, span_sum
 from mobilebert_jax.objectives.terms import weighted_total
 from mobilebert_jax.optim.masks import multiplier_tree
 from mobilebert_jax.training.program import Control
+from mobilebert_jax.utils.placement import of_teacher
 from mobilebert_jax.utils.types import Array, Batch, Params, PretrainingOutput
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "segment_ids")
@@ -84,6 +86,11 @@ class AloneProgram:
     uniform: bool = True
     tf1_compat: bool = False
     name: str = "alone"
+    one_block: ClassVar[bool] = False
+
+    def part(self, tree: Params) -> Params:
+        """Everything."""
+        return tree
 
     def cut(self, params: Params, block: int) -> tuple[Params, Params]:
         """(everything, nothing)."""
@@ -101,7 +108,9 @@ class AloneProgram:
         """Gradients of everything, and the terms' sums."""
         teacher_logits = None
         if self.teacher is not None and self.coefficients.get("distillation"):
-            out = self.teacher.apply({"params": teacher}, **inputs(batch), masked_positions=batch["masked_positions"])
+            with of_teacher():
+                positions = batch["masked_positions"]
+                out = self.teacher.apply({"params": teacher}, **inputs(batch), masked_positions=positions)
             teacher_logits = out.prediction_logits
 
         def loss(params):

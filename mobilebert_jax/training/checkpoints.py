@@ -9,17 +9,21 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.sharding import NamedSharding, PartitionSpec
 
+from mobilebert_jax.parallel import processes
 from mobilebert_jax.training.checksum import checksum
 from mobilebert_jax.utils.errors import UserError, first_line
 from mobilebert_jax.utils.faults import machine_fault
 from mobilebert_jax.utils.types import Params
+
+T = TypeVar("T")
 
 CHECKSUM = "checksum"
 """What a checkpoint calls the checksum of all its other arrays."""
@@ -60,8 +64,8 @@ class Checkpoints:
         steps, damaged = sorted(self._manager.all_steps(), reverse=True), {}
         for step in steps:
             try:
-                meta = self.meta(step)
-                params, opt_state = self.restore(step, *target(meta))
+                meta, shapes = _in_all(lambda step=step: self._described(step, target))
+                params, opt_state = self.restore(step, *shapes)
             except Exception as error:  # whatever a library says about bytes that are not what it has written
                 damaged[step] = error
                 continue
@@ -90,22 +94,40 @@ class Checkpoints:
         with self._naming_the_folder():
             self._manager.save(step, args=arguments, force=True)
 
+    def _described(self, step: int, target: Target) -> tuple[dict, tuple[Params, Any]]:
+        meta = self.meta(step)
+        return meta, target(meta)
+
     def restore(self, step: int, params: Params, opt_state: Any) -> tuple[Params, Any]:
         """Parameters and slots in the shapes given (`jax.ShapeDtypeStruct` leaves).
 
+        Leaves with a sharding are read straight into it, whatever they were saved from, on any number of processes.
+
         Raises:
-            ValueError: they are not, bit for bit, what was saved; or whatever Orbax says of what it cannot read.
+            ValueError: they are not, bit for bit, what was saved; or whatever Orbax says of what it cannot read. What
+                one process cannot read, none can.
         """
-        target = {"params": params, "opt_state": opt_state, CHECKSUM: jax.ShapeDtypeStruct((), jnp.uint32)}
-        single = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=single), target)
-        restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))
-        # Through the host: what Orbax hands over may not own its memory, which a donating step needs, and is committed
-        # to its device, for which jit would compile every step a second time.
-        tree = jax.tree.map(lambda leaf: jnp.array(np.asarray(leaf)), restored["state"])
+        tree = _in_all(lambda: self._read(step, {"params": params, "opt_state": opt_state}))
         if tree.pop(CHECKSUM) != _checksum(tree):
             raise ValueError("some bits are not those that were saved")
         return tree["params"], tree["opt_state"]
+
+    def _read(self, step: int, shapes: dict[str, Any]) -> dict[str, Any]:
+        """Fresh arrays: what Orbax hands over may not own its memory, which a donating step needs."""
+        leaves = jax.tree.leaves(shapes)
+        placed = leaves[0].sharding is not None
+        single = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        whole = NamedSharding(leaves[0].sharding.mesh, PartitionSpec()) if placed else single
+        target = {**shapes, CHECKSUM: jax.ShapeDtypeStruct((), jnp.uint32, sharding=whole)}
+        shardings = jax.tree.map(lambda leaf: leaf.sharding or single, target)
+        target = jax.tree.map(
+            lambda leaf, to: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=to), target, shardings
+        )
+        state = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))["state"]
+        if placed:
+            return jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=shardings)(state)
+        # Through the host: arrays committed to their device would make jit compile every step a second time.
+        return jax.tree.map(lambda leaf: jnp.array(np.asarray(leaf)), state)
 
     def wait(self) -> None:
         """Blocks until everything started is on disk; UserError when that failed."""
@@ -132,6 +154,17 @@ class Checkpoints:
                 f"{self._folder}: a checkpoint cannot be written ({reason}); put that right and start again: the run "
                 "goes on from the last one that was"
             ) from error
+
+
+def _in_all(work: Callable[[], T]) -> T:
+    """`work()`; what fails in one process fails in all."""
+    try:
+        value, error = work(), None
+    except Exception as found:
+        value, error = None, found
+    if processes.any_process(error is not None):
+        raise error or ValueError("another process cannot read it")
+    return value
 
 
 @functools.cache

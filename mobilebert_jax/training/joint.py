@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from mobilebert_jax.training.alone import general_multipliers, head_counts, pret
 from mobilebert_jax.training.program import Control
 from mobilebert_jax.training.transfer import Transfer
 from mobilebert_jax.training.walks import block_mask, block_scores, embed, run_block, take, walk
+from mobilebert_jax.utils.placement import of_teacher
 from mobilebert_jax.utils.types import Array, Batch, BlockOutput, Params
 
 
@@ -29,10 +31,15 @@ class PairProgram:
     coefficients: Mapping[str, float]
     blocks_only: bool
     name: str = "pair"
+    one_block: ClassVar[bool] = False
+
+    def part(self, tree: Params) -> Params:
+        """The stack or everything."""
+        return {"encoder": {"layers": tree["encoder"]["layers"]}} if self.blocks_only else tree
 
     def cut(self, params: Params, block: int) -> tuple[Params, Params]:
         """(the stack or the whole student, the whole student or nothing)."""
-        return ({"encoder": {"layers": params["encoder"]["layers"]}}, params) if self.blocks_only else (params, {})
+        return self.part(params), params if self.blocks_only else {}
 
     def join(self, trained: Params, rest: Params, block: int) -> Params:
         """The whole student."""
@@ -70,7 +77,8 @@ class PairProgram:
         stack = teacher["encoder"]["layers"]
 
         def student_side(block, hidden, teacher_block, teacher_in, teacher_out):
-            target = BlockOutput(teacher_out, block_scores(pair.teacher, teacher_block, teacher_in, mask))
+            with of_teacher():
+                target = BlockOutput(teacher_out, block_scores(pair.teacher, teacher_block, teacher_in, mask))
             out = run_block(pair.student, block, hidden, mask, scores=True)
             return out.hidden, self.transfer.sums(jax.lax.stop_gradient(target), out, batch, statistics)
 
@@ -80,17 +88,17 @@ class PairProgram:
         def body(carry, layer):
             teacher_hidden, student_hidden = carry
             block, first, last = layer
-            teacher_in = walk(pair.teacher, stack, teacher_hidden, mask, first, last)
-            teacher_block = take(stack, last)
-            teacher_out = run_block(pair.teacher, teacher_block, teacher_in, mask).hidden
+            with of_teacher():
+                teacher_in = walk(pair.teacher, stack, teacher_hidden, mask, first, last)
+                teacher_block = take(stack, last)
+                teacher_out = run_block(pair.teacher, teacher_block, teacher_in, mask).hidden
             student_hidden, sums = student_side(block, student_hidden, teacher_block, teacher_in, teacher_out)
             return (teacher_out, student_hidden), sums
 
         firsts = jnp.concatenate([jnp.zeros(1, mapped.dtype), mapped[:-1] + 1])
-        carry = (
-            embed(pair.teacher, teacher["encoder"]["embeddings"], batch),
-            embed(pair.student, student["encoder"]["embeddings"], batch),
-        )
+        with of_teacher():
+            first_hidden = embed(pair.teacher, teacher["encoder"]["embeddings"], batch)
+        carry = (first_hidden, embed(pair.student, student["encoder"]["embeddings"], batch))
         (teacher_last, student_last), sums = jax.lax.scan(body, carry, (student["encoder"]["layers"], firsts, mapped))
         return teacher_last, student_last, sums
 
@@ -100,8 +108,10 @@ class PairProgram:
         teacher_logits = None
         if self.coefficients.get("distillation"):
             stack, total = teacher["encoder"]["layers"], pair.teacher.num_hidden_layers
-            hidden = walk(pair.teacher, stack, teacher_last, block_mask(batch), pair.layer_map[-1] + 1, total)
-            teacher_logits = _heads(pair.teacher, teacher, hidden, batch).prediction_logits
+            above, mask = pair.layer_map[-1] + 1, block_mask(batch)
+            with of_teacher():
+                hidden = walk(pair.teacher, stack, teacher_last, mask, above, total)
+                teacher_logits = _heads(pair.teacher, teacher, hidden, batch).prediction_logits
         out = _heads(pair.student, student, student_last, batch)
         return pretraining_sums(out, batch, self.coefficients, teacher_logits)
 

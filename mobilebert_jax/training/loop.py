@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,16 +11,20 @@ from typing import Any
 import jax
 
 from mobilebert_jax.models.config import ModelConfig
-from mobilebert_jax.optim.optimizer import OptimizerConfig, make_optimizer
+from mobilebert_jax.optim.optimizer import OptimizerConfig
+from mobilebert_jax.parallel import processes
+from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.training.checkpoints import Checkpoints
+from mobilebert_jax.training.devices import OneDevice, OnMesh
 from mobilebert_jax.training.diagnosis import explain, nonfinite_terms
 from mobilebert_jax.training.feed import Fed, Feed
 from mobilebert_jax.training.pace import Pace, Work
-from mobilebert_jax.training.program import LearningRate, Program, TrainState, control_at, init_state, make_step
+from mobilebert_jax.training.placing import placed_params
+from mobilebert_jax.training.program import LearningRate, Program, TrainState, control_at, make_step
 from mobilebert_jax.training.progress import Progress, brief, say
 from mobilebert_jax.training.record import Record
 from mobilebert_jax.training.stages import Plan
-from mobilebert_jax.training.stopping import Stopper, interruptible, stop_if_asked
+from mobilebert_jax.training.stopping import Stopper, agreed_reason, interruptible
 from mobilebert_jax.utils.errors import NonFiniteError, Stopped
 from mobilebert_jax.utils.types import Params
 
@@ -47,6 +52,8 @@ class Phase:
         evaluate: whole parameters, "is a stop asked for?" -> held-out figures, or None when it gave way to a stop.
         meta: what else a checkpoint records, such as the teacher's path and fingerprint.
         nonfinite_skips: so many steps may have a loss or gradients that are not finite; they change no parameters.
+        layout: where everything lies on a mesh; `teacher` and `batches` do already, `init` and `evaluate` know of it.
+        axes: with a layout, the logical axes of the parameters that `init` makes.
         work: of one step of each stage, in a unit that `later` shares, for the time left; () where all steps are alike.
         later: the work of all phases that follow.
     """
@@ -66,6 +73,8 @@ class Phase:
     accumulation: int = 1
     seed: int = 0
     nonfinite_skips: int = 0
+    layout: Layout | None = None
+    axes: Any = None
     work: tuple[float, ...] = ()
     later: float = 0.0
 
@@ -83,12 +92,22 @@ def run_phase(phase: Phase, folder: str | Path, stopper: Stopper) -> Params:
             return run.run()
 
 
+def _devices(phase: Phase) -> OneDevice:
+    if phase.layout is None:
+        return OneDevice()
+    params = placed_params(phase.layout, phase.axes, jax.eval_shape(phase.init))
+    return OnMesh(phase.layout, params)
+
+
 class _PhaseRun:
     """One process' work on a phase: the mutable part of `run_phase`."""
 
     def __init__(self, phase: Phase, folder: Path, checkpoints: Checkpoints, stopper: Stopper):
         self.phase, self.checkpoints, self.stopper = phase, checkpoints, stopper
         self.steps = {}  # program -> compiled step
+        self.devices = _devices(phase)
+        self.asked: str | None = None  # the reason to stop that all processes know of
+        self.step = self.skipped = 0
         self.params, self.opt_state, meta = self._resume()
         self.step, self.skipped = meta.get("step", 0), meta.get("skipped", 0)
         self.record = Record(folder, phase.name, self.step, meta.get("unlogged"))
@@ -100,26 +119,23 @@ class _PhaseRun:
         """(whole parameters, slots or None, what else was recorded): from the newest checkpoint, or fresh."""
         found = self.checkpoints.restore_newest(self._shapes, say)
         if found is None:
-            stop_if_asked(self.stopper, f"{self.phase.name} comes next")
-            params = interruptible(self.phase.init, self.stopper, f"{self.phase.name} comes next")
-            return params, None, {}
+            self._stop_if_agreed()
+            return interruptible(self.phase.init, self.stopper, self._where(), together=True), None, {}
         _, meta, params, opt_state = found
         return params, opt_state, meta
 
     def _shapes(self, meta: dict[str, Any]) -> tuple[Params, Any]:
         """The shapes of a checkpoint's parameters and slots, which depend on its stage."""
-        params = jax.eval_shape(self.phase.init)
         # At a stage's end the slots are still that stage's.
         program = self.phase.programs[self.phase.plan.index_at(meta["step"] - 1)]
-        trained = jax.eval_shape(lambda tree: program.cut(tree, 0)[0], params)
-        return params, jax.eval_shape(make_optimizer(self.phase.optimizer).init, trained)
+        return self.devices.target(jax.eval_shape(self.phase.init), program, self.phase.optimizer)
 
     def run(self) -> Params:
         """All stages that are left."""
         plan = self.phase.plan
         if self._unevaluated():
             self._evaluate(self.step)
-            stop_if_asked(self.stopper, self._where())
+            self._stop_if_agreed()
         batches = self.phase.batches(self.step, plan.steps)
         with Progress(self.phase.name, plan.steps, self.step) as progress:
             while self.step < plan.steps:
@@ -132,21 +148,22 @@ class _PhaseRun:
         starts = {self.phase.plan.start(index) for index in range(len(self.phase.plan.stages) + 1)}
         every = self.phase.cadence.evaluate
         due = self.step in starts or (every > 0 and self.step % every == 0)
-        return due and not self.record.is_evaluated(self.step)
+        return processes.first_says(due and not self.record.is_evaluated(self.step))
 
     def _run_stage(self, index: int, batches: Iterator[Fed], progress: Progress) -> None:
         phase, program = self.phase, self.phase.programs[index]
         stage, end = phase.plan.stages[index], phase.plan.start(index + 1)
         progress.stage(stage.name)
-        control = control_at(phase.plan, index)
-        trained, rest = program.cut(self.params, int(control.block))
-        state = self._state(trained, self.step == phase.plan.start(index))
+        control = self.devices.control(control_at(phase.plan, index))
+        trained, rest = program.cut(self.params, stage.top)
+        state = self._state(program, trained, self.step == phase.plan.start(index))
         pending, self.record.pace = None, Pace()
         while self.step < end:
             waited = time.perf_counter()
             fed = next(batches)
             waited = time.perf_counter() - waited
-            state, metrics = self._step(program, state, rest, phase.teacher, fed.batch, control)
+            asked = self.devices.asked(self.stopper.reason)
+            state, metrics = self._step(program, state, rest, phase.teacher, fed.batch, control, *asked)
             # The metrics of the step before are read only now, so that the device never waits for the host.
             self._check(pending, program, state, rest, control)
             pending = (self.step, fed.batch, metrics)
@@ -157,33 +174,41 @@ class _PhaseRun:
             if self._due(phase.cadence.log, end):
                 self._check(pending, program, state, rest, control)
                 self._log(index, end, progress)
-            if self._due(phase.cadence.save, end) or self._due(phase.cadence.evaluate, end) or self.stopper.reason:
+            if self._due(phase.cadence.save, end) or self._due(phase.cadence.evaluate, end) or self._asked():
                 self._check(pending, program, state, rest, control)
                 with self.record.pace.paused():
                     self._settle(program, state, rest, index, end)
-        self.params, self.opt_state = program.join(state.trained, rest, int(control.block)), None
+        self.params, self.opt_state = self.devices.whole(program.join(state.trained, rest, stage.top)), None
 
-    def _state(self, trained: Params, at_start: bool) -> TrainState:
+    def _state(self, program: Program, trained: Params, at_start: bool) -> TrainState:
         """The state a stage goes on with: restored slots, or new ones at its start."""
-        # A copy, because the step donates it while the whole parameters are still held.
-        trained = jax.tree.map(lambda leaf: leaf.copy(), trained)
-        state = init_state(trained, self.phase.optimizer, self.step, self.skipped)
+        state = self.devices.state(program, trained, self.phase.optimizer, self.step, self.skipped)
         if self.opt_state is not None and not at_start:
             state = state.replace(opt_state=self.opt_state)
         self.opt_state = None
         return state
 
-    def _step(self, program: Program, *arguments: Any) -> tuple[TrainState, dict[str, Any]]:
+    def _step(self, program: Program, state: TrainState, *arguments: Any) -> tuple[TrainState, dict[str, Any]]:
         """One step; a program's is made once, so that all its stages run the same executable."""
         if program in self.steps:
-            return self.steps[program](*arguments)
+            return self.steps[program](state, *arguments)
         phase = self.phase
-        step = self.steps[program] = make_step(
-            program, phase.optimizer, phase.learning_rate, phase.accumulation, phase.seed, phase.nonfinite_skips
-        )
+        settings = phase.optimizer, phase.learning_rate, phase.accumulation, phase.seed, phase.nonfinite_skips
+        step = make_step(program, *settings, *self.devices.step_settings(state))
+        self.steps[program] = step
         # The first call compiles; what it starts from is saved already.
         with self.record.pace.paused():
-            return interruptible(lambda: step(*arguments), self.stopper, self._where())
+            return interruptible(lambda: step(state, *arguments), self.stopper, self._where(), together=True)
+
+    def _asked(self) -> bool:
+        """Whether to stop after this step: known from the step before where several processes must agree."""
+        if self.asked is None and not self.phase.layout:
+            self.asked = self.stopper.reason
+        return self.asked is not None
+
+    def _stop_if_agreed(self) -> None:
+        if reason := self.asked or agreed_reason(self.stopper):
+            raise Stopped(f"{reason}; {self._where()}")
 
     def _due(self, every: int, end: int) -> bool:
         """At every so many steps, and at the end of each stage."""
@@ -199,12 +224,13 @@ class _PhaseRun:
         meta |= {"unlogged": unlogged} if (unlogged := self.record.unlogged()) else {}
         if self._due(cadence.save, end):
             self.checkpoints.save(self.step, params, state.opt_state, meta)
-        if self._due(cadence.evaluate, end) and not self.stopper.reason:
+        if self._due(cadence.evaluate, end) and not (self.asked or agreed_reason(self.stopper)):
             self._evaluate(self.step, params)
-        if self.stopper.reason:  # perhaps only since the evaluation began
+        self.asked = self.asked or agreed_reason(self.stopper)  # perhaps only since the evaluation began
+        if self.asked:
             self.checkpoints.save(self.step, params, state.opt_state, meta)
             self.checkpoints.wait()
-            stop_if_asked(self.stopper, self._where())
+            self._stop_if_agreed()
 
     def _where(self) -> str:
         if self.step == 0:
@@ -216,10 +242,10 @@ class _PhaseRun:
         if evaluate is None:
             return
         params = self.params if params is None else params
+        work = functools.partial(evaluate, params, lambda: agreed_reason(self.stopper))
         try:
-            figures = interruptible(
-                lambda: evaluate(params, lambda: self.stopper.reason), self.stopper, "its figures are not made"
-            )
+            # What several processes compute together, none of them can leave to itself.
+            figures = work() if processes.several() else interruptible(work, self.stopper, "its figures are not made")
         except Stopped:
             return
         if figures is None:  # a stop came first; they are made when the run goes on
@@ -237,22 +263,30 @@ class _PhaseRun:
 
     def _check(self, pending, program: Program, state: TrainState, rest: Params, control) -> None:
         """Stops on the first step too many that was not finite. Nothing changed since, so it can be looked into."""
-        if pending is None or bool(pending[2]["finite"]):
+        if pending is None:
             return
         step, batch, metrics = pending
+        if "asked" in metrics and bool(metrics["asked"]):
+            self.asked = self.stopper.reason or "another process was asked to stop"
+        if bool(metrics["finite"]):
+            return
         phase = self.phase
+        # From here on every process works for itself.
+        batch = processes.whole(batch)
         counts = jax.device_get(program.counts(batch))
         terms = {name: value for name, value in jax.device_get(metrics).items() if name in counts}
         if bool(metrics["healthy"]):
             self._tell_skipped(step, int(metrics["skipped"]), terms)
             return
-        params = program.join(state.trained, rest, int(control.block))
-        networks = {name: (cfg, params if own is None else own) for name, (cfg, own) in phase.networks.items()}
+        trained, rest, teacher, control = processes.whole((state.trained, rest, phase.teacher, control))
+        params = program.join(trained, rest, int(control.block))
+        whole = {name: params if own is None else processes.whole(own) for name, (_, own) in phase.networks.items()}
+        networks = {name: (cfg, whole[name]) for name, (cfg, _) in phase.networks.items()}
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(phase.seed), step), 0)
 
         def gradients():
             counts = program.counts(batch)
-            return program.gradients(state.trained, rest, phase.teacher, batch, counts, control, key)[0]
+            return program.gradients(trained, rest, teacher, batch, counts, control, key)[0]
 
         place = explain(networks, batch, terms, jax.jit(gradients), counts)
         newest = self.checkpoints.latest_step()

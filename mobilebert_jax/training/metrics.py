@@ -11,10 +11,15 @@ from mobilebert_jax.utils.files import read_json_lines, write_text
 
 
 class MetricsFile:
-    """An append-only JSON-lines file whose every line has a `step`."""
+    """An append-only JSON-lines file whose every line has a `step`.
 
-    def __init__(self, path: str | Path, restored_step: int):
+    Lines after `restored_step` are removed; None: the file is another process', and stays as it is.
+    """
+
+    def __init__(self, path: str | Path, restored_step: int | None):
         self.path = Path(path)
+        if restored_step is None:
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_metrics(self.path) if line["step"] <= restored_step]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 from mobilebert_jax.objectives.terms import term_mean
 from mobilebert_jax.optim import schedules
 from mobilebert_jax.optim.optimizer import OptimizerConfig, apply_updates, global_norm, make_optimizer
+from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.training.stages import Plan
+from mobilebert_jax.utils.placement import active, constrain
 from mobilebert_jax.utils.types import Array, Batch, Params
 
 
@@ -42,9 +44,13 @@ class Control:
 
 
 class Program(Protocol):
-    """What distinguishes one kind of stage from another. All methods but `cut` and `join` are traced."""
+    """What distinguishes one kind of stage from another. All methods but `part`, `cut` and `join` are traced."""
 
     name: str
+    one_block: bool  # the trained part is one block of a stack, without its layer axis
+
+    def part(self, tree: Params) -> Params:
+        """Where the trained part lies in a tree like the whole parameters, all blocks of a stack together."""
 
     def cut(self, params: Params, block: int) -> tuple[Params, Params]:
         """The whole parameters -> (the part that learns, everything a step reads beside it)."""
@@ -101,15 +107,24 @@ def make_step(
     accumulation: int,
     seed: int,
     nonfinite_skips: int = 0,
+    layout: Layout | None = None,
+    out_shardings: Any = None,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
     """The compiled step `(state, rest, teacher, batch, control) -> (state, metrics)`; only `state` is donated.
 
     Metrics: the loss terms' means, `loss`-free names of the objectives, `grad_norm`, `learning_rate`, and
     `finite` (this step was), `healthy` (at most `nonfinite_skips` of the phase's were not), `skipped` (how many).
+
+    Under a `layout` the arguments are global arrays and `out_shardings` are the state's. A sixth argument, a bool for
+    each device, is then whether its process was asked to stop; the metric `asked` is whether any was.
     """
     tx = make_optimizer(optimizer)
 
-    def step(state: TrainState, rest: Params, teacher: Params, batch: Batch, control: Control):
+    def placed(*arguments: Any):
+        with active(layout):
+            return step(*arguments)
+
+    def step(state: TrainState, rest: Params, teacher: Params, batch: Batch, control: Control, asked: Any = None):
         rng = jax.random.fold_in(jax.random.key(seed), state.step)
         stage_step = state.step - control.start
         counts = program.counts(batch)
@@ -141,9 +156,12 @@ def make_step(
             skipped=skipped,
         )
         flags = {"finite": finite, "healthy": healthy, "skipped": skipped}
+        flags |= {} if asked is None else {"asked": jnp.any(asked)}
         return new_state, {**metrics, "grad_norm": norm, "learning_rate": rate * factor, **flags}
 
-    return jax.jit(step, donate_argnums=0)
+    if layout is None:
+        return jax.jit(step, donate_argnums=0)
+    return jax.jit(placed, donate_argnums=0, out_shardings=(out_shardings, layout.replicated))
 
 
 def init_state(trained: Params, optimizer: OptimizerConfig, step: int = 0, skipped: int = 0) -> TrainState:
@@ -182,7 +200,7 @@ def accumulate(
     if accumulation == 1:
         return micro(batch, 0)
     # Strided, so that every device keeps its share of each microbatch.
-    parts = jax.tree.map(lambda leaf: leaf.reshape(-1, accumulation, *leaf.shape[1:]).swapaxes(0, 1), batch)
+    parts = jax.tree.map(lambda leaf: _microbatches(leaf, accumulation), batch)
     shapes = jax.eval_shape(micro, jax.tree.map(lambda leaf: leaf[0], parts), 0)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
@@ -191,3 +209,9 @@ def accumulate(
         return jax.tree.map(jnp.add, total, micro(part, index)), None
 
     return jax.lax.scan(body, zeros, (parts, jnp.arange(accumulation)))[0]
+
+
+def _microbatches(leaf: Array, accumulation: int) -> Array:
+    """[B, ...] -> [accumulation, B / accumulation, ...]."""
+    parts = leaf.reshape(-1, accumulation, *leaf.shape[1:]).swapaxes(0, 1)
+    return constrain(parts, (None, "batch", *[None] * (parts.ndim - 2)))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from mobilebert_jax.parallel import processes
 from mobilebert_jax.training.pace import Pace
 
 UNSHOWN = ("data_wait", "learning_rate")
@@ -23,10 +24,9 @@ class Progress:
 
     def __init__(self, phase: str, steps: int, step: int):
         self._phase, self._steps = phase, steps
-        self._bar = tqdm(total=steps, initial=step, desc=phase, unit="step", disable=None, dynamic_ncols=True)
-        self._lines = [
-            tqdm(bar_format="  {desc}", position=row, disable=None, leave=False, dynamic_ncols=True) for row in (1, 2)
-        ]
+        common = {"disable": None if processes.is_first() else True, "dynamic_ncols": True}  # None: by the terminal
+        self._bar = tqdm(total=steps, initial=step, desc=phase, unit="step", **common)
+        self._lines = [tqdm(bar_format="  {desc}", position=row, leave=False, **common) for row in (1, 2)]
 
     def __enter__(self) -> "Progress":
         return self
@@ -56,8 +56,9 @@ class Progress:
 
 
 def say(text: str) -> None:
-    """One plain line on stderr, above a progress bar if there is one."""
-    tqdm.write(text, file=sys.stderr)
+    """One plain line on stderr, above a progress bar if there is one; of several processes the first one speaks."""
+    if processes.is_first():
+        tqdm.write(text, file=sys.stderr)
 
 
 def brief(values: dict[str, Any]) -> str:

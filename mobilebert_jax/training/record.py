@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mobilebert_jax.parallel import processes
 from mobilebert_jax.training.events import EventFile
 from mobilebert_jax.training.feed import Fed
 from mobilebert_jax.training.memory import memory_in_use
@@ -11,19 +12,19 @@ from mobilebert_jax.training.metrics import Means, MetricsFile, read_metrics
 from mobilebert_jax.training.pace import Pace
 from mobilebert_jax.utils.faults import naming
 
-FLAGS = ("healthy", "skipped")
+FLAGS = ("healthy", "skipped", "asked")
 """Step metrics that steer the loop and are not logged."""
 
 
 class Record:
     """The log of one phase, going on after `step`; lines of later steps, which were lost, are removed.
 
-    `unlogged`: what `unlogged()` said at that step.
+    `unlogged`: what `unlogged()` said at that step. Of several processes the first one writes; the others only count.
     """
 
     def __init__(self, folder: str | Path, phase: str, step: int, unlogged: dict[str, Any] | None = None):
-        self._phase = phase
-        self._metrics = MetricsFile(Path(folder) / "metrics.jsonl", step)
+        self._phase, self._writes = phase, processes.is_first()
+        self._metrics = MetricsFile(Path(folder) / "metrics.jsonl", step if self._writes else None)
         self._events = EventFile(self._metrics.path)
         self._means = Means(unlogged)
         self.pace = Pace()
@@ -62,6 +63,8 @@ class Record:
         self._events.close()
 
     def _write(self, line: dict[str, Any]) -> None:
+        if not self._writes:
+            return
         with naming(self._metrics.path):
             self._metrics.write(line)
         with naming(self._metrics.path.with_name("events.out.tfevents")):

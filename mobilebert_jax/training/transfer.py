@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from mobilebert_jax.training.walks import (
     walk,
     walk_storing,
 )
+from mobilebert_jax.utils.placement import of_teacher
 from mobilebert_jax.utils.types import Array, Batch, BlockOutput, Params
 
 
@@ -40,15 +42,17 @@ class Transfer:
         """What TF1 compares the student's means and variances with; None for the paired block alone."""
         if not self.pair.tf1_compat:
             return None
-        return layer_statistics(self.pair.teacher, teacher["encoder"], batch)
+        with of_teacher():
+            return layer_statistics(self.pair.teacher, teacher["encoder"], batch)
 
     def target(self, teacher: Params, batch: Batch, block: Array) -> BlockOutput:
         """The output and scores of the teacher's block that student block `block` imitates."""
         stack, mask = teacher["encoder"]["layers"], block_mask(batch)
         mapped = jnp.asarray(self.pair.layer_map)[block]
-        hidden = embed(self.pair.teacher, teacher["encoder"]["embeddings"], batch)
-        hidden = walk(self.pair.teacher, stack, hidden, mask, 0, mapped)
-        return run_block(self.pair.teacher, take(stack, mapped), hidden, mask, scores=True)
+        with of_teacher():
+            hidden = embed(self.pair.teacher, teacher["encoder"]["embeddings"], batch)
+            hidden = walk(self.pair.teacher, stack, hidden, mask, 0, mapped)
+            return run_block(self.pair.teacher, take(stack, mapped), hidden, mask, scores=True)
 
     def sums(self, target: BlockOutput, out: BlockOutput, batch: Batch, statistics) -> dict[str, Array]:
         """The four sums of one pair of blocks."""
@@ -67,10 +71,15 @@ class BlockProgram:
 
     transfer: Transfer
     name: str = "block"
+    one_block: ClassVar[bool] = True
+
+    def part(self, tree: Params) -> Params:
+        """The stack."""
+        return tree["encoder"]["layers"]
 
     def cut(self, params: Params, block: int) -> tuple[Params, Params]:
         """(block `block`, the whole student)."""
-        return _take_jit(params["encoder"]["layers"], block), params
+        return _take_jit(self.part(params), block), params
 
     def join(self, trained: Params, rest: Params, block: int) -> Params:
         """The student with the block written back."""
@@ -115,11 +124,16 @@ class PrefixProgram:
     transfer: Transfer
     with_embeddings: bool = False
     name: str = "prefix"
+    one_block: ClassVar[bool] = False
+
+    def part(self, tree: Params) -> Params:
+        """The stack, and the embeddings where asked for."""
+        parts = ("embeddings", "layers") if self.with_embeddings else ("layers",)
+        return {part: tree["encoder"][part] for part in parts}
 
     def cut(self, params: Params, block: int) -> tuple[Params, Params]:
         """(the stack, and the embeddings where asked for; the whole student)."""
-        parts = ("embeddings", "layers") if self.with_embeddings else ("layers",)
-        return {part: params["encoder"][part] for part in parts}, params
+        return self.part(params), params
 
     def join(self, trained: Params, rest: Params, block: int) -> Params:
         """The student with the trained parts in their places."""

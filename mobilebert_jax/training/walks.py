@@ -10,6 +10,7 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.embeddings import Embeddings
 from mobilebert_jax.models.masks import Mask, make_mask
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.placement import constrain
 from mobilebert_jax.utils.types import Array, Batch, BlockOutput, Params
 
 
@@ -88,6 +89,7 @@ def walk(cfg: ModelConfig, stack: Params, hidden: Array, mask: Mask, start: Arra
 def walk_storing(cfg: ModelConfig, stack: Params, hidden: Array, mask: Mask, stop: Array) -> tuple[Array, Array]:
     """`walk` from block 0 that also returns what entered each block, [L, B, S, H], zeros from `stop` on."""
     inputs = jnp.zeros((cfg.num_hidden_layers, *hidden.shape), hidden.dtype)
+    inputs = constrain(inputs, ("layers", "batch", "length", "embed"))
 
     def body(index, carry):
         hidden, inputs = carry
