@@ -11,6 +11,8 @@ from mobilebert_jax.cli.flags import default_workdir, load_config, load_with_sou
 from mobilebert_jax.cli.inspection_tables import print_contents, print_differences, print_ranges, print_statistics
 from mobilebert_jax.cli.tables import print_answers, print_estimate, print_json, print_results, print_scores
 from mobilebert_jax.cli.weights import export_weights, import_weights  # noqa: F401 (commands too)
+from mobilebert_jax.parallel.processes import is_first
+from mobilebert_jax.parallel.start import start
 from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
 from mobilebert_jax.recipes.finetune import finetune_folder
 from mobilebert_jax.recipes.run import estimate_run, prepare_run, run_recipe
@@ -24,6 +26,8 @@ from mobilebert_jax.utils.errors import Stopped, UserError
 def run(options: argparse.Namespace) -> None:
     """Every phase of the config."""
     results = _run_phases(options, PHASES)
+    if not is_first():
+        return
     if results:
         print_results(results)
     _report_on(_workdir(options), options.stopper)
@@ -33,13 +37,15 @@ def run(options: argparse.Namespace) -> None:
 def pretrain(options: argparse.Namespace) -> None:
     """The teacher phase alone."""
     _run_phases(options, ("teacher",))
-    print(f"finished: {_workdir(options) / 'teacher' / 'model'}")
+    if is_first():
+        print(f"finished: {_workdir(options) / 'teacher' / 'model'}")
 
 
 def distill(options: argparse.Namespace) -> None:
     """The transfer and distill phases alone."""
     _run_phases(options, ("transfer", "distill"))
-    print(f"finished: {_workdir(options) / 'distill' / 'model'}")
+    if is_first():
+        print(f"finished: {_workdir(options) / 'distill' / 'model'}")
 
 
 def prepare(options: argparse.Namespace) -> None:
@@ -61,10 +67,13 @@ def prepare(options: argparse.Namespace) -> None:
 
 def finetune(options: argparse.Namespace) -> None:
     """Question answering on a given model folder, by default in a folder beside the config's run."""
+    _join_processes(options)
     config, source = load_with_source(options.config, _overrides(options))
     workdir = _workdir(options, f"-{options.task}")
-    print_results(finetune_folder(config, options.model, options.task, workdir, options.stopper, source))
-    print(f"finished: {workdir / 'model'}")
+    results = finetune_folder(config, options.model, options.task, workdir, options.stopper, source)
+    if is_first():
+        print_results(results)
+        print(f"finished: {workdir / 'model'}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -212,8 +221,13 @@ def _bench_load(options: argparse.Namespace) -> None:
 
 
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:
+    _join_processes(options)
     config, source = load_with_source(options.config, options.overrides)
     return run_recipe(config, _workdir(options), options.stopper, phases, source)
+
+
+def _join_processes(options: argparse.Namespace) -> None:
+    start(options.coordinator, options.num_processes, options.process_id, options.coordinator_timeout)
 
 
 def _report_on(workdir: Path, stopper: Stopper) -> None:

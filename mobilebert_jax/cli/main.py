@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from mobilebert_jax.cli.weights import add_export_options, add_import_options
 from mobilebert_jax.training.stopping import Stopper, given_up
-from mobilebert_jax.utils.errors import Stopped, UserError
+from mobilebert_jax.utils.errors import SharedError, Stopped, UserError
 from mobilebert_jax.utils.faults import machine_fault
 
 DONE, BAD_INPUT, STOPPED, INTERRUPTED = 0, 2, 42, 130
@@ -26,6 +26,9 @@ def entry_point() -> None:
     code = main(sys.argv[1:])
     if given_up():
         # A compilation that was left behind would crash in an orderly exit.
+        from mobilebert_jax.parallel.processes import leave
+
+        leave()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -50,10 +53,12 @@ def main(words: Sequence[str]) -> int:
     except SystemExit as request:  # argparse has printed its help
         return int(request.code or DONE)
     except Stopped as stop:
-        print(f"mobilebert: stopped: {stop}; start the same command again to continue", file=sys.stderr)
+        if _speaks():
+            print(f"mobilebert: stopped: {stop}; start the same command again to continue", file=sys.stderr)
         return STOPPED
     except UserError as error:
-        print(f"mobilebert: {' '.join(str(error).split())}", file=sys.stderr)
+        if _speaks() or not isinstance(error, SharedError):
+            print(f"mobilebert: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -66,6 +71,15 @@ def main(words: Sequence[str]) -> int:
         print(f"mobilebert: {fault}", file=sys.stderr)
         return BAD_INPUT
     return DONE
+
+
+def _speaks() -> bool:
+    """Whether what all processes of a run know is this one's to say."""
+    if "jax" not in sys.modules:  # refused before anything could join others
+        return True
+    from mobilebert_jax.parallel.processes import is_first
+
+    return is_first()
 
 
 def _file_fault(error: Exception) -> str | None:
@@ -134,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         ("distill", "the transfer and distill phases alone"),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        _run_options(command)
+        _run_options(command, distributed=name != "prepare")
         if name == "prepare":
             _prepare_options(command)
     _finetune_options(commands.add_parser("finetune", help="question answering on a model folder"))
@@ -151,10 +165,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run_options(command: argparse.ArgumentParser) -> None:
+def _run_options(command: argparse.ArgumentParser, distributed: bool = True) -> None:
     command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
     command.add_argument("--workdir", default="", help="the run's folder (default: runs/ and the config's name)")
     command.add_argument("--max_minutes", type=float, default=0.0, help="save and exit 42 after so many minutes")
+    if distributed:
+        _process_options(command)
     command.add_argument("--print_config", action="store_true", help="print every setting and its value, do nothing")
     command.epilog = "--config.a.b=value changes one setting of the config, as often as needed"
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax._src import distributed
 from jax.experimental import multihost_utils
 
-from mobilebert_jax.utils.errors import Stopped, UserError
+from mobilebert_jax.utils.errors import SharedError, Stopped, UserError
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ DONE, REFUSED, STOPPED, FAILED = "done", "refused", "stopped", "failed"
 _numbers = itertools.count()
 
 
-class RefusedElsewhere(UserError):
+class RefusedElsewhere(SharedError):
     """Process 0 has said what is wrong; this one ends the same way, silently."""
 
 

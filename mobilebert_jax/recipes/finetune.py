@@ -121,7 +121,8 @@ def finetune(
     phase = interruptible(
         lambda: finetune_phase(config, cfg, encoder, tokenizer, train, layout), stopper, NEXT, together=True
     )
-    params = whole(run_phase(phase, folder, stopper)) if layout else run_phase(phase, folder, stopper)
+    params = run_phase(phase, folder, stopper)
+    params = jax.tree.map(jnp.asarray, whole(params)) if layout else params
     results = on_first(lambda: _score(config, cfg, params, tokenizer, heldout, task, workdir, stopper))
     return results or {}
 
@@ -193,7 +194,10 @@ def finetune_phase(
         doc_stride=settings.doc_stride,
         max_query_length=settings.max_query_length,
     )
-    make_batch = lambda step, rows: features.batch(step, seed, settings.batch_size)  # noqa: E731
+
+    def make_batch(step: int, rows: slice | None) -> Batch:
+        return features.batch(step, seed, settings.batch_size)  # all of them: they are made already
+
     plan = alone_plan("questions", settings.steps, cfg.num_hidden_layers, {"span": 1.0})
     # Under a layout every device takes its part from the host.
     encoder = encoder if layout is None else jax.device_get(encoder)
@@ -201,9 +205,7 @@ def finetune_phase(
         **phase_settings(config, "finetune", plan.steps),
         plan=plan,
         programs=(AloneProgram(model, {"span": 1.0}),),
-        batches=example_feed(
-            layout, settings.batch_size, lambda step, _: features.batch(step, seed, settings.batch_size)
-        ),
+        batches=example_feed(layout, settings.batch_size, make_batch),
         **layout_fields(layout, model),
         init=lambda: made(layout, model, lambda given: with_encoder(init_params(model, seed), given), encoder),
         networks={"student": (cfg, None)},

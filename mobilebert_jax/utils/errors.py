@@ -14,5 +14,9 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
-class NonFiniteError(UserError):
+class SharedError(UserError):
+    """What all processes of a run find out alike; the first one says it."""
+
+
+class NonFiniteError(SharedError):
     """A loss, activation or gradient left the finite numbers; the message names step, layer and term."""
