@@ -175,6 +175,15 @@ def _run_options(command: argparse.ArgumentParser, distributed: bool = True) -> 
     command.epilog = "--config.a.b=value changes one setting of the config, as often as needed"
 
 
+def _process_options(command: argparse.ArgumentParser) -> None:
+    """Found by itself on Cloud TPU, GKE and SLURM; elsewhere every process is given the first three."""
+    command.add_argument("--coordinator", default="", metavar="HOST:PORT", help="where process 0 can be reached")
+    command.add_argument("--num_processes", type=int, default=0, help="of this run, each with devices of its own")
+    command.add_argument("--process_id", type=int, default=-1, help="this one's number, from 0")
+    text = "seconds that processes wait for each other (default: %(default)s)"
+    command.add_argument("--coordinator_timeout", type=int, default=300, help=text)
+
+
 def _prepare_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--errors", default="", choices=["strict", "replace"], help="bytes that are not UTF-8")
     command.add_argument("--workers", type=int, default=None, metavar="N", help="processes (default: one a core)")
