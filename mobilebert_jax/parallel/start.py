@@ -50,6 +50,7 @@ def _join(timeout: int, **arguments) -> None:
     limits = {"initialization_timeout": timeout, "shutdown_timeout_seconds": timeout}
     try:
         jax.distributed.initialize(**arguments, **limits)
+        jax.devices()  # all processes make their devices known to each other at once, or wait for ever
     except ValueError:
         if arguments:
             raise
