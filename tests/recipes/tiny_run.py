@@ -63,14 +63,14 @@ class TinyRun:
         """The overrides every command with a config gets."""
         return overrides(self.folder / "corpus.txt", self.folder / "questions.json")
 
-    def start(self, command: str, workdir: Path, *more: str) -> subprocess.Popen:
+    def start(self, command: str, workdir: Path, *more: str, xla: str = XLA_FLAGS) -> subprocess.Popen:
         """`python -m mobilebert_jax command ...` as a process of its own."""
         environment = os.environ | {
             "JAX_PLATFORMS": "cpu",
             "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-            "XLA_FLAGS": XLA_FLAGS,
+            "XLA_FLAGS": xla,
             "PYTHONPATH": str(PROJECT),
         }
         line = [sys.executable, "-m", "mobilebert_jax", command, f"--workdir={workdir}", *self.words, *more]

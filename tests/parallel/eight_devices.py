@@ -1,0 +1,123 @@
+"""Every program under every preset on eight devices of the CPU, against one; a process of its own, for its flags.
+
+python -m tests.parallel.eight_devices FILE writes {program: {preset: {"error": ..., "collectives": [...]}}} there.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+
+import jax
+import numpy as np
+
+from mobilebert_jax.models.heads import MobileBertForPreTraining
+from mobilebert_jax.models.initialise import logical_axes
+from mobilebert_jax.objectives.terms import term_mean
+from mobilebert_jax.parallel.layout import Layout
+from mobilebert_jax.parallel.mesh import MeshShape, make_mesh
+from mobilebert_jax.parallel.rules import PRESETS
+from mobilebert_jax.training.alone import AloneProgram
+from mobilebert_jax.training.program import accumulate, control_at
+from mobilebert_jax.training.stages import Plan
+from mobilebert_jax.utils.placement import TEACHER as TEACHER_NETWORK
+from mobilebert_jax.utils.placement import active
+from tests.parallel.collectives import collectives
+from tests.training.cases import (
+    ALONE,
+    BLOCK,
+    COEFFICIENTS,
+    EVERYTHING,
+    EXAMPLES,
+    HEADS,
+    PREFIX,
+    STUDENT,
+    TEACHER,
+    batch,
+    block_stage,
+    network,
+    whole_stage,
+)
+from tests.training.quick import quick_jit
+
+PRETRAINING = {"masked_lm": 1.0, "next_sentence": 1.0}
+PROGRAMS = {
+    "teacher": (
+        AloneProgram(MobileBertForPreTraining(TEACHER), PRETRAINING),
+        whole_stage(PRETRAINING, weights=()),
+        TEACHER,
+    ),
+    "block": (BLOCK, block_stage(1), STUDENT),
+    "prefix": (PREFIX, block_stage(2, lower=0.3), STUDENT),
+    "everything": (EVERYTHING, whole_stage(COEFFICIENTS | HEADS), STUDENT),
+    "distillation": (ALONE, whole_stage(HEADS, weights=()), STUDENT),
+}
+MESHES = {
+    "dp": MeshShape(),
+    "fsdp": MeshShape(fsdp=4),
+    "tensor": MeshShape(tensor=4),
+    "fsdp_tensor": MeshShape(replica=2, data=1, fsdp=2, tensor=2),
+}
+SMALL = 64
+
+
+def layout_of(preset):
+    """The preset on all devices, for the teacher too; nearly every parameter is split where a rule says so."""
+    return Layout(make_mesh(MESHES[preset]), PRESETS[preset], PRESETS[preset], SMALL)
+
+
+def placed(layout, cfg, seed, which):
+    params = network(cfg, seed)
+    axes = logical_axes(MobileBertForPreTraining(cfg))
+    return jax.device_put(params, layout.shardings(axes, params, which))
+
+
+def compiled(name, layout):
+    """(the compiled gradients and means of one program on one batch, its arguments)."""
+    program, stage, cfg = PROGRAMS[name]
+    control, examples = control_at(Plan((stage,)), 0), batch()
+    params, teacher = network(cfg, 2), network(TEACHER, 1)
+    if layout:
+        params, teacher = placed(layout, cfg, 2, "trained"), placed(layout, TEACHER, 1, TEACHER_NETWORK)
+        control, examples = layout.put_whole(control), layout.put_batch(examples, EXAMPLES)
+
+    def gradients(trained, rest, teacher, batch, control):
+        with active(layout):
+            counts = program.counts(batch)
+            rng = jax.random.key(0)
+            grads, sums = accumulate(program, trained, rest, teacher, batch, counts, control, rng, 1)
+            return grads, {term: term_mean(value, counts[term]) for term, value in sums.items()}
+
+    arguments = (*program.cut(params, stage.top), teacher, examples, control)
+    return quick_jit(gradients).lower(*arguments).compile(), arguments
+
+
+def relative_error(found, expected):
+    """The worst leaf's distance over its norm, leaves below a tenth of the whole measured against that tenth."""
+    found, expected = ([np.float64(leaf) for leaf in jax.tree.leaves(tree)] for tree in (found, expected))
+    whole = np.linalg.norm([np.linalg.norm(leaf) for leaf in expected])
+    pairs = zip(found, expected, strict=True)
+    return max(np.linalg.norm(a - b) / max(np.linalg.norm(b), whole / 10) for a, b in pairs)
+
+
+def main():
+    report = {}
+    for name in PROGRAMS:
+        alone, arguments = compiled(name, None)
+        expected, report[name] = alone(*arguments), {}
+        for preset in MESHES:
+            program, arguments = compiled(name, layout_of(preset))
+            found = program(*arguments)
+            report[name][preset] = {
+                "error": max(relative_error(*pair) for pair in zip(found, expected, strict=True)),
+                "collectives": [dataclasses.asdict(each) for each in collectives(program.as_text())],
+            }
+    Path(sys.argv[1]).write_text(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
