@@ -70,7 +70,7 @@ def run_recipe(
     """
     workdir = Path(workdir)
     with SharedStopper(stopper) as stopper, contextlib.ExitStack() as held:
-        layout = on_first(lambda: _checked_layout(config)) or make_layout(config)
+        layout = on_first(lambda: _checked_layout(config, phases)) or make_layout(config)
         on_first(lambda: held.enter_context(locked(workdir)))
 
         def begin() -> PreparedData:
@@ -124,11 +124,11 @@ def _check(config: ConfigDict) -> None:
         check_questions(config.finetune.questions)
 
 
-def _checked_layout(config: ConfigDict) -> Layout | None:
+def _checked_layout(config: ConfigDict, phases: Sequence[str]) -> Layout | None:
     """The layout, after all that can be checked before anything is written."""
     _check(config)
     layout = make_layout(config)
-    check_layout(config, layout, active_phases(config))
+    check_layout(config, layout, [name for name in active_phases(config) if name in phases])
     return layout
 
 
