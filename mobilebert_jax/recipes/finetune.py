@@ -17,7 +17,7 @@ from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
 from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.parallel.processes import first_says, on_first, whole
-from mobilebert_jax.recipes.layouts import check_layout, example_feed, layout_fields, made, make_layout
+from mobilebert_jax.recipes.layouts import check_layout, check_network, example_feed, layout_fields, made, make_layout
 from mobilebert_jax.recipes.lock import locked
 from mobilebert_jax.recipes.plans import alone_plan
 from mobilebert_jax.recipes.questions import answer_all, baselines, check_questions, load_questions, model_scores
@@ -75,8 +75,9 @@ def finetune_folder(
             raise UserError("no questions to train on: give --dataset=FILE, a SQuAD json or builtin:python-docs-qa")
         check_phase(config, "finetune")
         check_questions(config.finetune.questions, task)
-        read_encoder(config, model_folder)
-        check_layout(config, make_layout(config), ["finetune"])
+        layout = make_layout(config)
+        check_layout(config, layout, ["finetune"])
+        check_network(layout, read_encoder(config, model_folder)[0], model_folder)
         return {"--model": file_input("--model", model_folder), "--task": task, **question_inputs(config)}
 
     with SharedStopper(stopper) as stopper, contextlib.ExitStack() as held:

@@ -14,6 +14,7 @@ from mobilebert_jax.models.initialise import abstract_params, logical_axes
 from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.parallel.mesh import MeshShape, make_mesh
 from mobilebert_jax.parallel.rules import AXES, Preset, preset
+from mobilebert_jax.recipes.settings import MODELS_OF, model_config
 from mobilebert_jax.training.feed import Feed, feed
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.placement import TRAINED
@@ -49,14 +50,18 @@ def make_layout(config: ConfigDict, devices: Sequence[Any] | None = None) -> Lay
 
 
 def check_layout(config: ConfigDict, layout: Layout | None, phases: Iterable[str]) -> None:
-    """UserError where a phase's batch cannot be split over the mesh."""
+    """UserError where a phase's batch, or a model that the config makes for it, cannot be split over the mesh."""
     for name in phases if layout else ():
         layout.check_batch(name, config[name].batch_size, config[name].accumulation)
+        for which in MODELS_OF[name]:
+            if which == "student" or not config.teacher.path:
+                check_network(layout, model_config(config, which, vocab_size=1), f"model.{which}")
 
 
-def check_network(layout: Layout | None, which: Preset, cfg: ModelConfig, name: str) -> None:
-    """UserError where the mesh's tensor axis does not divide what the preset splits over it."""
-    tensor = layout.mesh.shape["tensor"] if layout and which.computed else 1
+def check_network(layout: Layout | None, cfg: ModelConfig, name: str) -> None:
+    """UserError where the mesh's tensor axis does not divide what a preset splits over it."""
+    used = layout and {*layout.trained.computed.values(), *layout.teacher.computed.values()}
+    tensor = layout.mesh.shape["tensor"] if used else 1
     for field in ("num_attention_heads", "intermediate_size"):
         if getattr(cfg, field) % tensor:
             raise UserError(f"mesh.tensor={tensor}: does not divide {name}.{field}={getattr(cfg, field)}")

@@ -25,7 +25,7 @@ from mobilebert_jax.recipes.data import (
     text_inputs,
 )
 from mobilebert_jax.recipes.finetune import finetune, question_inputs
-from mobilebert_jax.recipes.layouts import check_layout, make_layout, reader
+from mobilebert_jax.recipes.layouts import check_layout, check_network, make_layout, reader
 from mobilebert_jax.recipes.lock import locked, locked_share
 from mobilebert_jax.recipes.phases import distill_phase, teacher_phase, transfer_phase
 from mobilebert_jax.recipes.questions import check_questions
@@ -207,6 +207,7 @@ class _Recipe:
         for phase in active_phases(self.config):
             if "teacher" in MODELS_OF[phase]:
                 check_length(self.config, phase, cfg, str(path))
+        check_network(self.layout, cfg, str(path))
         if self.config.transfer.strategy != "none":
             transfer_pair(self.config, cfg, self.student_config)
         source = {"path": str(path), "fingerprint": weights_sha256(path)}
