@@ -13,6 +13,7 @@ from mobilebert_jax.training.checksum import host_checksum
 from mobilebert_jax.utils.errors import UserError, first_line
 from mobilebert_jax.utils.files import read_json
 from mobilebert_jax.utils.trees import named_leaves
+from mobilebert_jax.utils.types import Params
 
 MARK = "_CHECKPOINT_METADATA"
 """What Orbax writes into the folder of every finished step."""
@@ -62,6 +63,27 @@ class StoredCheckpoint:
         if arrays.pop(CHECKSUM) != host_checksum(arrays):
             raise UserError(f"{self.folder}: the checkpoint is damaged: some bits are not those that were saved")
         return arrays
+
+    def load_params(self, shardings: Any = None) -> Params:
+        """The parameters alone, in host memory, or laid out by a tree of shardings like theirs.
+
+        The optimizer's slots are not read; the checksum, which covers them too, is therefore not compared.
+
+        Raises:
+            UserError: they cannot be read.
+        """
+        params = self._tree["params"]
+        if shardings is None:
+            wanted = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), params)
+        else:
+            wanted = jax.tree.map(lambda _, to: ocp.ArrayRestoreArgs(sharding=to), params, shardings)
+        item = {"params": jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)}
+        arguments = ocp.args.PyTreeRestore(item=item, restore_args={"params": wanted}, partial_restore=True)
+        try:
+            with ocp.PyTreeCheckpointer() as reader:
+                return reader.restore(self.folder / "state", args=arguments)["params"]
+        except Exception as error:  # as above
+            raise UserError(f"{self.folder}: the checkpoint cannot be read ({first_line(error)})") from error
 
 
 def is_step(folder: Path) -> bool:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mobilebert_jax.optim.optimizer import OptimizerConfig, make_optimizer
+from mobilebert_jax.training.checkpoint_reader import StoredCheckpoint
 from mobilebert_jax.training.checkpoints import Checkpoints
 from tests.training.cases import assert_same_bits
 
@@ -91,3 +92,30 @@ def test_a_step_that_is_saved_already_is_left_as_it_is(checkpoints):
     checkpoints.save(3, {"kernel": jnp.float32([2.0])}, {}, {"step": 3})
     checkpoints.wait()
     assert checkpoints.restore(3, abstract({"kernel": jnp.float32([0])}), {})[0]["kernel"] == 1
+
+
+def test_parameters_alone_are_read_without_the_slots(checkpoints, tmp_path):
+    params = awkward_params()
+    checkpoints.save(7, params, slots_of({"layers": {"kernel": jnp.ones((3, 2))}}), {"step": 7})
+    checkpoints.wait()
+    stored = StoredCheckpoint.open(tmp_path / "checkpoints" / "7")
+    on_host = stored.load_params()
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(on_host))
+    assert_same_bits(on_host, params)
+    there = jax.sharding.SingleDeviceSharding(jax.devices()[-1])
+    placed = stored.load_params(jax.tree.map(lambda _: there, params))
+    assert {leaf.sharding for leaf in jax.tree.leaves(placed)} == {there}
+    assert_same_bits(placed, params)
+
+
+def test_what_is_read_into_shardings_is_laid_out_so_and_bit_for_bit_the_same(checkpoints):
+    mesh = jax.sharding.Mesh(jax.devices()[:1], ("fsdp",))
+    params = awkward_params()
+    slots = slots_of({"layers": {"kernel": jnp.ones((3, 2))}})
+    checkpoints.save(7, params, slots, {"step": 7})
+    checkpoints.wait()
+    to = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    target = jax.tree.map(lambda leaf: leaf.update(sharding=to), (abstract(params), abstract(slots)))
+    restored = checkpoints.restore(7, *target)
+    assert all(leaf.sharding == to for leaf in jax.tree.leaves(restored))
+    assert_same_bits(restored, (params, slots))
