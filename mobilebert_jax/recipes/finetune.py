@@ -17,7 +17,14 @@ from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
 from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.parallel.processes import first_says, on_first, whole
-from mobilebert_jax.recipes.layouts import check_layout, check_network, example_feed, layout_fields, made, make_layout
+from mobilebert_jax.recipes.layouts import (
+    check_layout,
+    check_network,
+    example_feed,
+    layout_fields,
+    made_in_place,
+    make_layout,
+)
 from mobilebert_jax.recipes.lock import locked
 from mobilebert_jax.recipes.plans import alone_plan
 from mobilebert_jax.recipes.questions import answer_all, baselines, check_questions, load_questions, model_scores
@@ -208,7 +215,7 @@ def finetune_phase(
         programs=(AloneProgram(model, {"span": 1.0}),),
         batches=example_feed(layout, settings.batch_size, make_batch),
         **layout_fields(layout, model),
-        init=lambda: made(layout, model, lambda given: with_encoder(init_params(model, seed), given), encoder),
+        init=lambda: made_in_place(layout, model, lambda given: with_encoder(init_params(model, seed), given), encoder),
         networks={"student": (cfg, None)},
     )
 

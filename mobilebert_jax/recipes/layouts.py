@@ -72,7 +72,7 @@ def layout_fields(layout: Layout | None, model: nn.Module) -> dict[str, Any]:
     return {"layout": layout, "axes": logical_axes(model)} if layout else {}
 
 
-def made(layout: Layout | None, model: nn.Module, make: Callable[..., Params], *arguments: Params) -> Params:
+def made_in_place(layout: Layout | None, model: nn.Module, make: Callable[..., Params], *arguments: Params) -> Params:
     """`make(*arguments)`, parameters of `model`; under a layout they are made in their places, by one program."""
     if layout is None:
         return make(*arguments)

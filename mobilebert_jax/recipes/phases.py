@@ -11,7 +11,7 @@ from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.recipes.data import PreparedData, pretraining_examples
 from mobilebert_jax.recipes.heldout import pretraining_evaluation, transfer_evaluation
-from mobilebert_jax.recipes.layouts import example_feed, layout_fields, made
+from mobilebert_jax.recipes.layouts import example_feed, layout_fields, made_in_place
 from mobilebert_jax.recipes.plans import alone_plan, distill_coefficients, distill_plan, transfer_plan
 from mobilebert_jax.recipes.settings import (
     model_config,
@@ -20,14 +20,13 @@ from mobilebert_jax.recipes.settings import (
     transfer_pair,
 )
 from mobilebert_jax.recipes.student import Teacher, initial_student
-from mobilebert_jax.text.examples import PretrainingExamples
 from mobilebert_jax.training.alone import AloneProgram
 from mobilebert_jax.training.joint import PairProgram
 from mobilebert_jax.training.loop import Phase
 from mobilebert_jax.training.program import Program
 from mobilebert_jax.training.stages import Plan, Stage
 from mobilebert_jax.training.transfer import BlockProgram, PrefixProgram, Transfer
-from mobilebert_jax.utils.types import Params
+from mobilebert_jax.utils.types import Batch, Params
 
 
 def teacher_phase(config: ConfigDict, data: PreparedData, layout: Layout | None = None) -> Phase:
@@ -45,7 +44,7 @@ def teacher_phase(config: ConfigDict, data: PreparedData, layout: Layout | None 
         programs=(program,),
         **layout_fields(layout, model),
         batches=example_feed(layout, settings.batch_size, train.batch),
-        init=lambda: made(layout, model, lambda: init_params(model, phase_seed(config, "teacher"))),
+        init=lambda: made_in_place(layout, model, lambda: init_params(model, phase_seed(config, "teacher"))),
         networks={"teacher": (cfg, None)},
         evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches, layout),
     )
@@ -64,7 +63,7 @@ def transfer_phase(config: ConfigDict, data: PreparedData, teacher: Teacher, lay
         programs=transfer_programs(plan, transfer),
         **layout_fields(layout, model),
         batches=example_feed(layout, settings.batch_size, train.batch),
-        init=_student_of(config, cfg, teacher, train, layout),
+        init=_student_of(config, cfg, teacher, train.batch, layout),
         networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
         teacher=teacher.params,
         evaluate=transfer_evaluation(transfer, teacher.params, heldout.batch, settings.evaluate_batches, layout),
@@ -112,7 +111,7 @@ def distill_phase(
         programs=(program,),
         **layout_fields(layout, model),
         batches=example_feed(layout, settings.batch_size, train.batch),
-        init=_student_of(config, cfg, teacher, train, layout) if student is None else lambda: student,
+        init=_student_of(config, cfg, teacher, train.batch, layout) if student is None else lambda: student,
         networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
         teacher=teacher.params,
         evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches, layout),
@@ -121,14 +120,18 @@ def distill_phase(
 
 
 def _student_of(
-    config: ConfigDict, cfg: ModelConfig, teacher: Teacher, train: PretrainingExamples, layout: Layout | None
+    config: ConfigDict,
+    cfg: ModelConfig,
+    teacher: Teacher,
+    make_batch: Callable[[int], Batch],
+    layout: Layout | None,
 ) -> Callable[[], Params]:
     """What makes a fresh student of the teacher."""
 
     def make(params: Params) -> Params:
-        return initial_student(config, cfg, dataclasses.replace(teacher, params=params), train.batch)
+        return initial_student(config, cfg, dataclasses.replace(teacher, params=params), make_batch)
 
-    return lambda: made(layout, build_model(cfg, "pretraining"), make, teacher.params)
+    return lambda: made_in_place(layout, build_model(cfg, "pretraining"), make, teacher.params)
 
 
 def _examples(config: ConfigDict, phase: str, data: PreparedData):
