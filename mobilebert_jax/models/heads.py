@@ -12,7 +12,7 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.encoder import MobileBert
 from mobilebert_jax.models.layers import ACTIVATIONS, Dense, Norm, weight_init, zeros_init
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.placement import constrain, gathered
+from mobilebert_jax.utils.placement import constrain, gathered, table_product
 from mobilebert_jax.utils.types import (
     Array,
     ClassificationOutput,
@@ -38,14 +38,14 @@ class MaskedLM(nn.Module):
         cfg = self.cfg
         x = ACTIVATIONS[cfg.hidden_act](Dense(cfg, cfg.hidden_size, ("embed", "transform"), name="transform")(hidden))
         x = Norm(cfg, "layer_norm", name="norm")(x).astype(cfg.dtype)
-        table = gathered(word_table, ("vocab", "trigram"))
+        tables, axes = [word_table], [("vocab", "trigram")]
         if cfg.hidden_size > cfg.embedding_size:
             shape = (cfg.vocab_size, cfg.hidden_size - cfg.embedding_size)
             extra = self.param("extra_embedding", weight_init(cfg, "vocab", "transform"), shape)
-            table = jnp.concatenate([table, gathered(extra, ("vocab", "transform"))], axis=1)
+            tables, axes = [*tables, extra], [*axes, ("vocab", "transform")]
         bias = self.param("output_bias", zeros_init("vocab"), (cfg.vocab_size,))
-        logits = jnp.einsum("bph,vh->bpv", x, table.astype(cfg.dtype), preferred_element_type=jnp.float32)
-        return constrain(logits + gathered(bias, ("vocab",)), ("batch", "length", "vocab"))
+        logits = table_product(x, tables, axes) + gathered(bias, ("vocab",))
+        return constrain(logits, ("batch", "length", "vocab"))
 
 
 class Linear(nn.Module):

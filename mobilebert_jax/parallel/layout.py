@@ -1,16 +1,15 @@
 """A mesh and the presets of both networks: where parameters, batches and activations lie."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from mobilebert_jax.parallel.products import gathered, product, table_product
 from mobilebert_jax.parallel.rules import BATCH_AXES, Preset, check_name
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.placement import TRAINED, Axes
@@ -110,13 +109,20 @@ class Layout:
         computed = self._sharding(preset.computed, (None, *axes[1:]) if lookup else axes, param.shape)
         # What a lookup sends back is added up whole: scattering it into parts would move all activations instead.
         back = computed if lookup else self._rest_sharding(preset, axes, param.shape)
-        return _gathered(param, computed, back)
+        return gathered(param, computed, back)
 
     def product(self, rows: Array, kernel: Array, axes: Axes, network: str) -> Array:
         """See `Placement`."""
         preset = self._preset(network)
         computed = self._sharding(preset.computed, axes, kernel.shape)
-        return _product(rows, kernel, computed, self._rest_sharding(preset, axes, kernel.shape))
+        return product(rows, kernel, computed, self._rest_sharding(preset, axes, kernel.shape))
+
+    def table_product(self, x: Array, tables: Sequence[Array], axes: Sequence[Axes], network: str) -> Array:
+        """See `Placement`."""
+        preset = self._preset(network)
+        computed = tuple(self._sharding(preset.computed, names, t.shape) for t, names in zip(tables, axes, strict=True))
+        stored = tuple(self._rest_sharding(preset, names, t.shape) for t, names in zip(tables, axes, strict=True))
+        return table_product(x, tuple(tables), computed, stored)
 
     def _preset(self, network: str) -> Preset:
         return self.trained if network == TRAINED else self.teacher
@@ -148,50 +154,3 @@ class Layout:
                     chosen[index] = target
                     used |= {*mesh_axes}
         return NamedSharding(self.mesh, PartitionSpec(*chosen))
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _gathered(param: Array, computed: NamedSharding, back: NamedSharding) -> Array:
-    """A parameter moved to `computed`; its gradient is summed straight into `back`."""
-    return jax.lax.with_sharding_constraint(param, computed)
-
-
-def _gathered_forward(param, computed, back):
-    return _gathered(param, computed, back), None
-
-
-def _gathered_backward(computed, back, _, cotangent):
-    return (jax.lax.with_sharding_constraint(cotangent, back),)
-
-
-_gathered.defvjp(_gathered_forward, _gathered_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _product(rows: Array, kernel: Array, computed: NamedSharding, stored: NamedSharding) -> Array:
-    """rows [N, in] @ kernel [in, out] in the dtype of `rows`.
-
-    The kernel is cast before it is gathered, and gathered again on the way back instead of being kept. Its gradient
-    leaves the product as float32, so that what is added up between devices is float32 too: with JAX's own rule it
-    would be the dtype of `rows`.
-    """
-    return rows @ _cast_and_gathered(kernel, rows.dtype, computed)
-
-
-def _cast_and_gathered(kernel, dtype, computed):
-    return jax.lax.with_sharding_constraint(kernel.astype(dtype), computed)
-
-
-def _product_forward(rows, kernel, computed, stored):
-    return _product(rows, kernel, computed, stored), (rows, kernel)
-
-
-def _product_backward(computed, stored, kept, cotangent):
-    rows, kernel = kept
-    weights = _cast_and_gathered(kernel, rows.dtype, computed)
-    to_rows = jax.lax.dot_general(cotangent, weights, (((1,), (1,)), ((), ()))).astype(rows.dtype)
-    to_kernel = jax.lax.dot_general(rows, cotangent, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
-    return to_rows, jax.lax.with_sharding_constraint(to_kernel.astype(kernel.dtype), stored)
-
-
-_product.defvjp(_product_forward, _product_backward)

@@ -32,6 +32,9 @@ class Placement(Protocol):
     def product(self, rows: Array, kernel: Array, axes: Axes, network: str) -> Array:
         """`rows [N, in] @ kernel [in, out]` in the dtype of `rows`; the kernel's gradient is a float32 sum."""
 
+    def table_product(self, x: Array, tables: Sequence[Array], axes: Sequence[Axes], network: str) -> Array:
+        """`table_product` below, with the same promise for the tables' gradients."""
+
 
 _active: contextvars.ContextVar[Placement | None] = contextvars.ContextVar("placement", default=None)
 _network: contextvars.ContextVar[str] = contextvars.ContextVar("network", default=TRAINED)
@@ -75,3 +78,15 @@ def product(rows: Array, kernel: Array, axes: Axes) -> Array:
     if placement is None:
         return rows @ kernel.astype(jnp.dtype(rows.dtype))
     return placement.product(rows, kernel, axes, _network.get())
+
+
+def table_product(x: Array, tables: Sequence[Array], axes: Sequence[Axes]) -> Array:
+    """x [B, P, H] against every row of tables [V, E], [V, H - E] side by side, or of one [V, H]: [B, P, V] float32.
+
+    The tables are cast to the dtype of `x`.
+    """
+    placement = _active.get()
+    if placement is not None:
+        return placement.table_product(x, tables, axes, _network.get())
+    table = tables[0] if len(tables) == 1 else jnp.concatenate(tables, axis=1)
+    return jnp.einsum("bph,vh->bpv", x, table.astype(x.dtype), preferred_element_type=jnp.float32)

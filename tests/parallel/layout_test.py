@@ -13,7 +13,16 @@ from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.parallel.mesh import MeshShape, make_mesh
 from mobilebert_jax.parallel.rules import AXES, PRESETS
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.placement import TEACHER, TRAINED, active, constrain, gathered, of_teacher, product
+from mobilebert_jax.utils.placement import (
+    TEACHER,
+    TRAINED,
+    active,
+    constrain,
+    gathered,
+    of_teacher,
+    product,
+    table_product,
+)
 from mobilebert_jax.utils.trees import is_stacked, named_leaves
 
 
@@ -121,6 +130,30 @@ def test_the_gradient_of_a_bfloat16_product_is_summed_in_float32():
 
     assert error(layout) < 1e-6
     assert error(None) > 1e-4  # JAX's own rule rounds the sums to bfloat16
+
+
+def test_the_gradients_of_tied_tables_are_summed_in_float32_each_with_its_own_columns():
+    layout = Layout(make_mesh(MeshShape()), PRESETS["dp"], PRESETS["dp"])
+    rng = np.random.default_rng(1)
+    x = jnp.asarray(rng.standard_normal((64, 4, 5)), jnp.bfloat16)
+    weights = jnp.asarray(rng.standard_normal((64, 4, 7)), jnp.float32)
+    tables = [jnp.asarray(rng.standard_normal((7, width)), jnp.float32) for width in (2, 3)]
+    axes = [("vocab", "trigram"), ("vocab", "transform")]
+
+    def logits(layout, x, tables):
+        with active(layout):
+            return table_product(x, tables, axes)
+
+    placed, plain = (
+        jax.jit(jax.value_and_grad(lambda x, tables, to=to: jnp.sum(logits(to, x, tables) * weights), argnums=(0, 1)))
+        for to in (layout, None)
+    )
+    (value, (to_x, to_tables)), (expected, (plain_x, _)) = placed(x, tables), plain(x, tables)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(np.float32(to_x), np.float32(plain_x), rtol=0.02, atol=0.02)
+    exact = np.einsum("bpv,bph->vh", np.float64(weights), np.float64(x))
+    for found, own in zip(to_tables, np.split(exact, [2], axis=1), strict=True):
+        assert np.linalg.norm(found - own) < 1e-6 * np.linalg.norm(own)
 
 
 def test_batches_and_values_reach_the_devices_unchanged():
