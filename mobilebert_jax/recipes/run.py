@@ -45,7 +45,7 @@ from mobilebert_jax.recipes.workdir import claim, file_input, unchanged_if_refus
 from mobilebert_jax.text.corpus import Corpus
 from mobilebert_jax.text.estimate import Estimate
 from mobilebert_jax.text.shards import ALL, Share
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.training.loop import Phase, run_phase
 from mobilebert_jax.training.stopping import HasReason, SharedStopper, Stopper, agreed_reason
 from mobilebert_jax.utils.errors import Stopped, UserError
@@ -81,7 +81,7 @@ def run_recipe(
                     _Recipe(config, workdir, data, stopper, phases, layout).finished_teacher()
                 return data
 
-        data = on_first(begin) or open_data(workdir, Tokenizer.load(workdir / "data" / "tokenizer"))
+        data = on_first(begin) or open_data(workdir, load_tokenizer(workdir / "data" / "tokenizer"))
         recipe = _Recipe(config, workdir, data, stopper, phases, layout)
         if "teacher" in phases:
             recipe.teacher()
