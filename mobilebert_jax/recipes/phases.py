@@ -12,7 +12,12 @@ from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.recipes.data import PreparedData, pretraining_examples
 from mobilebert_jax.recipes.heldout import pretraining_evaluation, transfer_evaluation
 from mobilebert_jax.recipes.layouts import example_feed, layout_fields, made_in_place
-from mobilebert_jax.recipes.plans import alone_plan, distill_coefficients, distill_plan, transfer_plan
+from mobilebert_jax.recipes.plans import (
+    alone_plan,
+    distill_coefficients,
+    distill_plan,
+    transfer_plan,
+)
 from mobilebert_jax.recipes.settings import (
     model_config,
     phase_seed,

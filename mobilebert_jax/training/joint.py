@@ -58,9 +58,8 @@ class PairProgram:
         def loss(tree):
             params = self.join(tree, rest, 0)
             teacher_last, student_last, sums = self.co_walk(teacher, params, batch, statistics)
-            weighted = {
-                name: control.block_weights * factor for name, factor in self.transfer.coefficients.items() if factor
-            }
+            factors = self.transfer.coefficients.items()
+            weighted = {name: control.block_weights * factor for name, factor in factors if name in sums}
             total = weighted_total(sums, counts, weighted)
             if not self.blocks_only:
                 heads = self._head_sums(teacher, teacher_last, params, student_last, batch)

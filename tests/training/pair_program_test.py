@@ -86,7 +86,9 @@ def test_a_shallower_students_stages_imitate_the_mapped_blocks(kind, block):
 
 
 def test_a_shallower_student_walks_with_the_whole_teacher():
-    program = PairProgram(SHALLOW_TRANSFER, COEFFICIENTS | HEADS, blocks_only=False)
+    # A stage's coefficients hold the heads' terms too, which are none of the blocks'.
+    transfer = Transfer(SHALLOW_TRANSFER.pair, COEFFICIENTS | HEADS)
+    program = PairProgram(transfer, COEFFICIENTS | HEADS, blocks_only=False)
     stage = whole_stage(COEFFICIENTS | HEADS, blocks=2, weights=WEIGHTS[:2])
     grads, means = gradients(program, stage, student=SHALLOW, teacher=DEEP)
     plain_grads, plain_means = autodiff(SHALLOW_TRANSFER.pair, WEIGHTS[:2], COEFFICIENTS | HEADS)
