@@ -118,7 +118,7 @@ def tell(key: str, value: str) -> None:
 
 
 def told(key: str) -> str | None:
-    """What the store holds now; None for nothing."""
+    """What the store holds now; None for nothing. JAX's error where process 0, which keeps the store, has gone."""
     try:
         return _state().client.key_value_try_get(key)
     except jax.errors.JaxRuntimeError as error:

@@ -103,7 +103,7 @@ class SharedStopper:
             if self._own.reason:
                 return processes.tell(_ASKED, self._own.reason)
             if reason := processes.told(_ASKED):
-                self._other = f"another process {reason}"
+                self._other = f"another process was asked ({reason})"
                 return None
 
 
