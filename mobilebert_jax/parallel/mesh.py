@@ -37,7 +37,7 @@ class MeshShape:
         said = f"mesh: {' x '.join(f'{name} {getattr(self, name)}' for name in named)} = {product}"
         if self.data == -1:
             if devices % product:
-                raise UserError(f"{said} does not divide the {devices} devices")
+                raise UserError(f"{said} does not divide the number of devices, {devices}")
             return dataclasses.replace(self, data=devices // product)
         if product != devices:
             raise UserError(f"{said} is not the number of devices, {devices}; mesh.data=-1 takes what is left")

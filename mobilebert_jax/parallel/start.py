@@ -36,8 +36,6 @@ def start(coordinator: str = "", num_processes: int = 0, process_id: int = -1, t
         return
     if any(given) and not all(given):
         raise UserError("--coordinator=HOST:PORT, --num_processes and --process_id belong together: give all three")
-    # Signals are agreed on with what the steps compute (see training.stopping); JAX's own handler would take them away.
-    jax.config.update("jax_enable_preemption_service", False)
     if not any(given):
         return _join(timeout)
     _check(coordinator, num_processes, process_id)
@@ -47,6 +45,8 @@ def start(coordinator: str = "", num_processes: int = 0, process_id: int = -1, t
 
 def _join(timeout: int, **arguments) -> None:
     """`jax.distributed.initialize`; where JAX finds no cluster after all, this is one process."""
+    # Signals are agreed on with what the steps compute (see training.stopping); JAX's own handler would take them away.
+    jax.config.update("jax_enable_preemption_service", False)
     limits = {"initialization_timeout": timeout, "shutdown_timeout_seconds": timeout}
     try:
         jax.distributed.initialize(**arguments, **limits)

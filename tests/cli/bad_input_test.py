@@ -56,6 +56,11 @@ CONFIG = [  # a setting, what the line must say
     ("transfer.steps=1", "transfer.steps=1"),
     ("finetune.max_query_length=30", "finetune.max_query_length=30"),
     ("finetune.doc_stride=0", "finetune.doc_stride=0"),
+    ("mesh.preset=zero", "mesh.preset='zero': must be one of dp, fsdp, tensor, fsdp_tensor"),
+    ("mesh.teacher_preset=zero", "mesh.teacher_preset='zero': must be one of dp"),
+    ("mesh.fsdp=1000", "fsdp 1000 x tensor 1 = 1000 does not divide the number of devices"),
+    ("mesh.data=0", "mesh.data=0: must be at least 1, or -1"),
+    ("mesh.replicate_below=-1", "mesh.replicate_below=-1: must not be negative"),
 ]
 CORPORA = [
     ("nowhere.txt", "nowhere.txt"),

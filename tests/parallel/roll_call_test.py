@@ -71,8 +71,7 @@ def _send(coordinator, words):
         (("localhost:8476", 2, 0, 0), "--coordinator_timeout=0: must be at least 1 second"),
     ],
 )
-def test_arguments_that_do_not_fit_together_are_refused(arguments, says, monkeypatch):
-    monkeypatch.setattr("jax.config.update", lambda *setting: None)
+def test_arguments_that_do_not_fit_together_are_refused(arguments, says):
     with pytest.raises(UserError) as error:
         start(*arguments)
     assert str(error.value).startswith(says)
