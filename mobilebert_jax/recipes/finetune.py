@@ -42,14 +42,8 @@ from mobilebert_jax.tasks.squad_predict import write_predictions
 from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.training.alone import AloneProgram
 from mobilebert_jax.training.loop import Phase, run_phase
-from mobilebert_jax.training.stopping import (
-    HasReason,
-    SharedStopper,
-    Stopper,
-    agreed_reason,
-    interruptible,
-    stop_if_asked,
-)
+from mobilebert_jax.training.stopping import HasReason, Stopper, stop_if_asked
+from mobilebert_jax.training.together import SharedStopper, agreed_reason, interruptible_together
 from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.files import read_json, write_json
 from mobilebert_jax.utils.types import Batch, Params
@@ -125,9 +119,9 @@ def finetune(
     if reason := agreed_reason(stopper):
         raise Stopped(f"{reason}; {NEXT}")
     spec = config.finetune.questions
-    train, heldout = interruptible(lambda: load_questions(spec, task), stopper, NEXT, together=True)
-    phase = interruptible(
-        lambda: finetune_phase(config, cfg, encoder, tokenizer, train, layout), stopper, NEXT, together=True
+    train, heldout = interruptible_together(lambda: load_questions(spec, task), stopper, NEXT)
+    phase = interruptible_together(
+        lambda: finetune_phase(config, cfg, encoder, tokenizer, train, layout), stopper, NEXT
     )
     params = run_phase(phase, folder, stopper)
     params = jax.tree.map(jnp.asarray, whole(params)) if layout else params

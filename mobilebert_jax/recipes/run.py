@@ -47,7 +47,8 @@ from mobilebert_jax.text.estimate import Estimate
 from mobilebert_jax.text.shards import ALL, Share
 from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.training.loop import Phase, run_phase
-from mobilebert_jax.training.stopping import HasReason, SharedStopper, Stopper, agreed_reason
+from mobilebert_jax.training.stopping import HasReason, Stopper
+from mobilebert_jax.training.together import SharedStopper, agreed_reason
 from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.placement import TEACHER
 from mobilebert_jax.utils.types import Params

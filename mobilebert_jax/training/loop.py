@@ -24,7 +24,8 @@ from mobilebert_jax.training.program import LearningRate, Program, TrainState, c
 from mobilebert_jax.training.progress import Progress, brief, say
 from mobilebert_jax.training.record import Record
 from mobilebert_jax.training.stages import Plan
-from mobilebert_jax.training.stopping import Stopper, agreed_reason, interruptible
+from mobilebert_jax.training.stopping import Stopper, interruptible
+from mobilebert_jax.training.together import agreed_reason, interruptible_together
 from mobilebert_jax.utils.errors import NonFiniteError, Stopped
 from mobilebert_jax.utils.types import Params
 
@@ -120,7 +121,7 @@ class _PhaseRun:
         found = self.checkpoints.restore_newest(self._shapes, say)
         if found is None:
             self._stop_if_agreed()
-            return interruptible(self.phase.init, self.stopper, self._where(), together=True), None, {}
+            return interruptible_together(self.phase.init, self.stopper, self._where()), None, {}
         _, meta, params, opt_state = found
         return params, opt_state, meta
 
@@ -198,7 +199,7 @@ class _PhaseRun:
         self.steps[program] = step
         # The first call compiles; what it starts from is saved already.
         with self.record.pace.paused():
-            return interruptible(lambda: step(state, *arguments), self.stopper, self._where(), together=True)
+            return interruptible_together(lambda: step(state, *arguments), self.stopper, self._where())
 
     def _asked(self) -> bool:
         """Whether to stop after this step: known from the step before where several processes must agree."""

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from mobilebert_jax.parallel import processes
 from mobilebert_jax.utils.errors import Stopped
 
 T = TypeVar("T")
@@ -15,11 +14,7 @@ T = TypeVar("T")
 PATIENCE = 3.0
 """Seconds that what cannot be interrupted, such as a compilation, still has once a stop is asked for."""
 
-WATCH = 0.5
-"""Seconds between two looks at whether another process was asked to stop."""
-
 _GIVEN_UP = "mobilebert: given up"
-_ASKED = "mobilebert/asked"
 _left = threading.Event()
 
 
@@ -72,58 +67,22 @@ def stop_if_asked(stopper: HasReason, what: str) -> None:
         raise Stopped(f"{stopper.reason}; {what}")
 
 
-class SharedStopper:
-    """A stopper that also hears, within a second, of a stop that another process of the run was asked for.
-
-    When each process hears of it is left to chance: what all must decide alike, they decide by `agreed_reason`.
-    """
-
-    def __init__(self, own: HasReason):
-        self._own, self._other, self._over = own, None, threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    @property
-    def reason(self) -> str | None:
-        """Why to stop now, or None."""
-        return self._own.reason or self._other
-
-    def __enter__(self) -> HasReason:
-        if not processes.several():
-            return self._own
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(WATCH):
-            if self._own.reason:
-                return processes.tell(_ASKED, self._own.reason)
-            if reason := processes.told(_ASKED):
-                self._other = f"another process was asked ({reason})"
-                return None
-
-
-def agreed_reason(stopper: HasReason) -> str | None:
-    """The reason to stop, in every process if in any; all ask at the same moment, and wait for each other."""
-    reason = stopper.reason
-    if processes.any_process(reason is not None):
-        return reason or "another process was asked to stop"
-    return None
-
-
-def interruptible(work: Callable[[], T], stopper: HasReason, what: str, together: bool = False) -> T:
+def interruptible(work: Callable[[], T], stopper: HasReason, what: str) -> T:
     """`work()`, in a thread of its own, so that a stop need not wait for a compiler that nothing can interrupt.
 
     Work that goes on `PATIENCE` seconds after the reason to stop is given up: it ends with the process (`given_up`).
-    `together`: all processes do it, and where one gives it up all do, for none could go on alone.
 
     Raises:
         Stopped: it was given up; `what` says where that leaves things. Otherwise whatever `work` raises.
     """
+    outcome = attempt(work, stopper)
+    if outcome is None:
+        stop_if_asked(stopper, what)
+    return result(outcome)
+
+
+def attempt(work: Callable[[], T], stopper: HasReason) -> tuple[bool, T | BaseException] | None:
+    """(True, value) or (False, error) of `work()` in a thread of its own; None where it is given up."""
     outcome: list[tuple[bool, T | BaseException]] = []
 
     def run() -> None:
@@ -134,41 +93,28 @@ def interruptible(work: Callable[[], T], stopper: HasReason, what: str, together
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    _wait_for(thread, outcome, stopper)
-    ended = outcome[:1]  # what comes later is too late
-    if not ended:
-        thread.name = _GIVEN_UP
-    if together:
-        _see_others(ended, stopper, what)
-    if not ended:
-        stop_if_asked(stopper, what)
-    done, value = ended[0]
-    if not done:
-        raise value
-    return value
-
-
-def _wait_for(thread: threading.Thread, outcome: list, stopper: HasReason) -> None:
-    """Until it has ended, or has gone on for too long after the reason to stop."""
     asked: float | None = None
     while thread.is_alive():
         thread.join(0.05)
         if asked is None and stopper.reason:
             asked = time.monotonic()
         if asked is not None and time.monotonic() - asked > PATIENCE and not outcome:
-            return
+            thread.name = _GIVEN_UP
+            return None
+    return outcome[0]
 
 
-def _see_others(ended: list, stopper: HasReason, what: str) -> None:
-    """Raises Stopped where another process gave up, RuntimeError where one failed."""
-    own = "" if not ended else "done" if ended[0][0] else "failed"
-    everybody = processes.exchange(own)
-    if own == "done" and "" in everybody:
-        # What was begun waits for the other process for ever.
-        _left.set()
-        raise Stopped(f"{stopper.reason or 'another process was asked to stop'}; {what}")
-    if own == "done" and "failed" in everybody:
-        raise RuntimeError("another process has failed")
+def result(outcome: tuple[bool, T | BaseException]) -> T:
+    """The value of what `attempt` gave; raises its error."""
+    done, value = outcome
+    if not done:
+        raise value
+    return value
+
+
+def leave_behind() -> None:
+    """What was begun waits for another process, for ever: this one can only leave without waiting for it."""
+    _left.set()
 
 
 def given_up() -> bool:

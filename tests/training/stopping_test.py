@@ -1,12 +1,14 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 from mobilebert_jax.training import stopping
-from mobilebert_jax.training.stopping import SharedStopper, Stopper, agreed_reason, given_up, interruptible
+from mobilebert_jax.training.stopping import Stopper, given_up, interruptible
 from mobilebert_jax.utils.errors import Stopped
 
 
@@ -88,58 +90,6 @@ def test_work_that_does_not_end_is_given_up(monkeypatch):
     assert not given_up()
 
 
-def test_one_process_asks_nobody_whether_to_stop():
-    asked = _Asked()
-    with SharedStopper(asked) as stopper:
-        assert stopper is asked
-        assert agreed_reason(stopper) is None
-        asked.reason = "received SIGTERM"
-        assert agreed_reason(stopper) == "received SIGTERM"
-
-
-@pytest.fixture
-def two(monkeypatch):
-    """As if there were another process; what this one tells it, and what that one tells this."""
-    told, heard = {}, {}
-    monkeypatch.setattr(stopping, "WATCH", 0.01)
-    monkeypatch.setattr(stopping.processes, "several", lambda: True)
-    monkeypatch.setattr(stopping.processes, "tell", told.__setitem__)
-    monkeypatch.setattr(stopping.processes, "told", heard.get)
-    yield told, heard
-    stopping._left.clear()
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_a_reason_to_stop_is_told_to_the_other_processes(two):
-    asked = _Asked()
-    with SharedStopper(asked) as stopper:
-        assert stopper.reason is None
-        asked.reason = "the time limit is reached"
-        wait_until(lambda: two[0])
-    assert list(two[0].values()) == ["the time limit is reached"]
-
-
-def test_another_processes_reason_is_heard(two):
-    with SharedStopper(_Asked()) as stopper:
-        two[1][stopping._ASKED] = "received SIGTERM"
-        wait_until(lambda: stopper.reason)
-        assert stopper.reason == "another process was asked (received SIGTERM)"
-
-
-@pytest.mark.parametrize(
-    ("others", "error"), [(["done"], None), ([""], "another process was asked to stop; undone"), (["failed"], "failed")]
-)
-def test_work_done_together_is_given_up_where_any_process_gives_it_up(two, monkeypatch, others, error):
-    monkeypatch.setattr(stopping.processes, "exchange", lambda own: [own, *others])
-    if error is None:
-        assert interruptible(lambda: 7, _Asked(), "undone", together=True) == 7
-        return
-    with pytest.raises(Stopped if others == [""] else RuntimeError, match=error):
-        interruptible(lambda: 7, _Asked(), "undone", together=True)
-    assert given_up() == (others == [""])
+def test_signals_can_be_taken_before_jax_is_imported():
+    code = "import sys, mobilebert_jax.cli.main; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
