@@ -26,7 +26,7 @@ from mobilebert_jax.recipes.layouts import (
     make_layout,
 )
 from mobilebert_jax.recipes.lock import locked
-from mobilebert_jax.recipes.plans import alone_plan
+from mobilebert_jax.recipes.programs import finetune_programs
 from mobilebert_jax.recipes.questions import answer_all, baselines, check_questions, load_questions, model_scores
 from mobilebert_jax.recipes.settings import (
     at_run_time,
@@ -40,7 +40,6 @@ from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_features import SquadFeatures
 from mobilebert_jax.tasks.squad_predict import write_predictions
 from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
-from mobilebert_jax.training.alone import AloneProgram
 from mobilebert_jax.training.loop import Phase, run_phase
 from mobilebert_jax.training.stopping import HasReason, Stopper, stop_if_asked
 from mobilebert_jax.training.together import SharedStopper, agreed_reason, interruptible_together
@@ -200,13 +199,13 @@ def finetune_phase(
     def make_batch(step: int, rows: slice | None) -> Batch:
         return features.batch(step, seed, settings.batch_size)  # all of them: they are made already
 
-    plan = alone_plan("questions", settings.steps, cfg.num_hidden_layers, {"span": 1.0})
+    plan, programs = finetune_programs(config, cfg)
     # Under a layout every device takes its part from the host.
     encoder = encoder if layout is None else jax.device_get(encoder)
     return Phase(
         **phase_settings(config, "finetune", plan.steps),
         plan=plan,
-        programs=(AloneProgram(model, {"span": 1.0}),),
+        programs=programs,
         batches=example_feed(layout, settings.batch_size, make_batch),
         **layout_fields(layout, model),
         init=lambda: made_in_place(layout, model, lambda given: with_encoder(init_params(model, seed), given), encoder),

@@ -9,6 +9,7 @@ import contextvars
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+import jax
 import jax.numpy as jnp
 
 from mobilebert_jax.utils.types import Array
@@ -52,10 +53,11 @@ def active(placement: Placement | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def of_teacher() -> Iterator[None]:
-    """What is inside is the teacher's, not the trained network's."""
+    """What is inside is the teacher's, not the trained network's; profiles and compiled texts name it so too."""
     token = _network.set(TEACHER)
     try:
-        yield
+        with jax.named_scope(TEACHER):
+            yield
     finally:
         _network.reset(token)
 

@@ -3,8 +3,8 @@
 import pytest
 
 from mobilebert_jax.models.config import ModelConfig
-from mobilebert_jax.recipes.phases import transfer_programs
 from mobilebert_jax.recipes.plans import transfer_plan
+from mobilebert_jax.recipes.programs import stage_programs
 from mobilebert_jax.training.transfer import Transfer
 from mobilebert_jax.training.walks import Pair
 
@@ -23,6 +23,6 @@ def test_stages_of_one_kind_share_one_program(config, changes, kinds, programs):
     config.transfer.update(changes)
     plan = transfer_plan(config, 3)
     pair = Pair(TEACHER, ModelConfig.test_student(), (0, 1, 2))
-    made = transfer_programs(plan, Transfer(pair, plan.stages[0].coefficients))
+    made = stage_programs(plan, Transfer(pair, plan.stages[0].coefficients))
     assert [program.name for program in made] == kinds
     assert len({id(program) for program in made}) == programs
