@@ -9,6 +9,7 @@ from typing import Any
 from mobilebert_jax.cli.config_values import format_config
 from mobilebert_jax.cli.flags import default_workdir, load_config, load_with_source
 from mobilebert_jax.cli.inspection_tables import print_contents, print_differences, print_ranges, print_statistics
+from mobilebert_jax.cli.plan import plan  # noqa: F401 (a command too)
 from mobilebert_jax.cli.tables import print_answers, print_estimate, print_json, print_results, print_scores
 from mobilebert_jax.cli.weights import export_weights, import_weights  # noqa: F401 (commands too)
 from mobilebert_jax.parallel.processes import is_first

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from mobilebert_jax.cli.plan import add_plan_options
 from mobilebert_jax.cli.weights import add_export_options, add_import_options
 from mobilebert_jax.training.stopping import Stopper, given_up
 from mobilebert_jax.utils.errors import SharedError, Stopped, UserError
@@ -15,7 +16,7 @@ from mobilebert_jax.utils.faults import machine_fault
 
 DONE, BAD_INPUT, STOPPED, INTERRUPTED = 0, 2, 42, 130
 
-WITH_CONFIG = ("run", "prepare", "pretrain", "distill", "finetune", "bench")
+WITH_CONFIG = ("run", "prepare", "pretrain", "distill", "finetune", "bench", "plan")
 
 FUNCTIONS = {"import": "import_weights", "export": "export_weights"}
 """Commands whose function in `commands` has another name."""
@@ -161,6 +162,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("workdir", metavar="WORKDIR", help="the run's folder")
     add_import_options(commands.add_parser("import", help="weights of transformers or TensorFlow 1 -> a model folder"))
     add_export_options(commands.add_parser("export", help="a model folder -> one for transformers"))
+    text = "memory, work and time of every phase's step on TPUs that need not be there"
+    add_plan_options(commands.add_parser("plan", help=text, description=text))
     _bench_options(commands.add_parser("bench", help="measurements, side by side"))
     return parser
 

@@ -62,8 +62,9 @@ def _between_slices(each: Instruction) -> Collective | None:
     return Collective(name, each.shapes[0].dtype, each.shapes[0].bytes, SLICES, each.op_name)
 
 
-_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(?([^{]*?)\)?)?\s*\{([^}]*)\}")
-_IOTA = re.compile(r"replica_groups=(\[[\d,]+\]<=\[[\d,]+\](?:T\([\d,]+\))?)")
+_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\]([^{]*)\{([^}]*)\}")
+_TILE = re.compile(r"\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
+_IOTA = re.compile(r"replica_groups=(\[[^{]*?)(?:, |$)")
 _LISTS = re.compile(r"replica_groups=\{((?:\{[\d,]*\},?)*)\}")
 
 
@@ -80,13 +81,13 @@ def parse_groups(attributes: str) -> Groups:
     """`replica_groups=` in each of its forms: lists, `[2,4]<=[8]T(1,0)`, `mesh['a'=2,'b'=4] {'b'}`; () for all."""
     for kind, pattern in (("mesh", _MESH), ("iota", _IOTA), ("lists", _LISTS)):
         if found := pattern.search(attributes):
-            return _parse(kind, *(part or "" for part in found.groups()))
+            return _parse(kind, *found.groups())
     return ()
 
 
 def _iota(text: str) -> np.ndarray:
     """`[2,4]<=[4,2]T(1,0)`: 0, 1, ... shaped as behind the arrow, transposed, then shaped as before it."""
-    shape, source, order = re.fullmatch(r"\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text).groups()
+    shape, source, order = _TILE.fullmatch(text).groups()
     sizes = _numbers(source)
     places = np.arange(math.prod(sizes)).reshape(sizes)
     return (places.transpose(_numbers(order)) if order else places).reshape(_numbers(shape))
@@ -106,12 +107,20 @@ def _mesh_groups(axes: str, order: str, chosen: str) -> Groups:
             done = before * part
         split += [(name, size // done, False)] if size > done else []
     total = math.prod(sizes.values())
-    places = _iota(order.strip("() ")).reshape(-1) if "<=" in order else np.arange(total)
-    places = places.reshape([part[1] for part in split])
+    places = _device_order(order, total).reshape([part[1] for part in split])
     kept = [index for index, part in enumerate(split) if not part[2]]
     gone = [index for index, part in enumerate(split) if part[2]]
     size = math.prod(split[index][1] for index in gone)
     return tuple(map(tuple, places.transpose([*kept, *gone]).reshape(-1, size).tolist()))
+
+
+def _device_order(text: str, total: int) -> np.ndarray:
+    """A mesh's own order of devices, `device_ids=([4,2]T(1,0))` (0, 1, ... shaped and transposed) or a list."""
+    if found := re.search(r"\[([\d,]+)\]T\(([\d,]+)\)", text):
+        sizes, order = map(_numbers, found.groups())
+        return np.arange(total).reshape(sizes).transpose(order)
+    listed = re.search(r"device_ids=\(([\d, ]+)\)", text)
+    return np.array(_numbers(listed.group(1))) if listed else np.arange(total)
 
 
 def _numbers(text: str) -> list[int]:

@@ -60,9 +60,7 @@ def _place(condition: Computation, name: str) -> int | str | None:
     """A place in the loop's tuple, or a constant's text."""
     if name.startswith("="):
         return name[1:]
-    each = condition.instructions[name]
-    while each.opcode in _SAME:
-        each = condition.instructions[each.operands[0]]
+    each = _behind(condition, name)
     if each.opcode == "constant":
         return each.inside
     return int(each.attribute("index")) if each.opcode == "get-tuple-element" else None
@@ -71,27 +69,35 @@ def _place(condition: Computation, name: str) -> int | str | None:
 def _value(computation: Computation, loop: Instruction, place: int) -> int | None:
     """The constant at a place of the tuple that enters the loop."""
     given = computation.instructions[loop.operands[0]]
-    if given.opcode != "tuple":
-        return None
-    each = computation.instructions[given.operands[place]]
+    return _constant(computation, given.operands[place]) if given.opcode == "tuple" else None
+
+
+def _constant(computation: Computation, name: str) -> int | None:
+    """The whole number that `name` is; None for what is no constant."""
+    each = _behind(computation, name)
+    return int(each.inside) if each.opcode == "constant" and re.fullmatch(r"-?\d+", each.inside) else None
+
+
+def _behind(computation: Computation, name: str) -> Instruction:
+    """What copies and the like of it are."""
+    each = computation.instructions[name]
     while each.opcode in _SAME:
         each = computation.instructions[each.operands[0]]
-    return int(each.inside) if each.opcode == "constant" and re.fullmatch(r"-?\d+", each.inside) else None
+    return each
 
 
 def _step(module: Module, body: Computation, place: int) -> int | None:
     """What the counter grows by in one run; None where it is no constant."""
     if body.root.opcode != "tuple":
         return None
-    each = body.instructions[body.root.operands[place]]
-    while each.opcode in _SAME:
-        each = body.instructions[each.operands[0]]
-    home = body
-    if each.opcode == "fusion":
-        home = module.computations[each.called[0]]
-        each = home.root
-    if each.opcode != "add":
+    each = _behind(body, body.root.operands[place])
+    if each.opcode == "add":
+        added = [_constant(body, name) for name in each.operands]
+    elif each.opcode == "fusion" and module.computations[each.called[0]].root.opcode == "add":
+        inner = module.computations[each.called[0]]
+        sides = [_through_parameter(inner, name, each) for name in inner.root.operands]
+        added = [int(side[1:]) if side.startswith("=") else _constant(body, side) for side in sides]
+    else:
         return None
-    added = [home.instructions[name] for name in each.operands]
-    constants = [int(part.inside) for part in added if part.opcode == "constant"]
-    return constants[0] if len(constants) == 1 else None
+    known = [value for value in added if value is not None]
+    return known[0] if len(known) == 1 else None

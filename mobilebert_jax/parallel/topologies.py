@@ -1,4 +1,4 @@
-"""TPU slices by name, such as v5e:16x16, and their devices without having them: libtpu compiles for them all the same."""
+"""TPU slices by name, such as v5e:16x16, and their devices without having them: libtpu compiles for them anyway."""
 
 import dataclasses
 import importlib.util
@@ -66,9 +66,7 @@ def parse_topology(text: str, slices: int = 1) -> Topology:
         raise UserError(f"--slices={slices}: must be at least 1")
     topology = Topology(chip, tuple(map(int, shape.split("x"))), slices)
     if topology.chips > chip.pod * slices:
-        raise UserError(
-            f"--topology={text}: the largest slice of {kind} has {chip.pod} chips; take several, --slices=2"
-        )
+        raise UserError(f"--topology={text}: a slice of {kind} has at most {chip.pod} chips; take several, --slices=2")
     return topology
 
 

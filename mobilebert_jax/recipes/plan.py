@@ -1,0 +1,197 @@
+"""`mobilebert plan`: what a recipe needs and takes on TPUs that need not be there."""
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.folder_config import CONFIG, read_folder_config
+from mobilebert_jax.parallel.chips import GIB
+from mobilebert_jax.parallel.hlo_collectives import MeshAxes
+from mobilebert_jax.parallel.hlo_costs import Work, work_of
+from mobilebert_jax.parallel.hlo_text import parse_module
+from mobilebert_jax.parallel.layout import Layout
+from mobilebert_jax.parallel.topologies import Topology, parse_topology, topology_devices
+from mobilebert_jax.recipes.layouts import make_layout
+from mobilebert_jax.recipes.plan_report import DAY, Memory, StepCost, mean_cost, memory_of, step_cost
+from mobilebert_jax.recipes.plan_steps import PhaseSteps, phase_steps
+from mobilebert_jax.recipes.settings import PHASES, active_phases, at_run_time, check_config, model_config
+from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.training.program import Program
+from mobilebert_jax.utils.errors import UserError, first_line
+
+Row = dict[str, Any]
+
+
+def plan_recipe(
+    config: ConfigDict,
+    topology: str,
+    slices: int = 1,
+    phases: Sequence[str] = (),
+    show: Callable[[str], None] = lambda line: None,
+) -> Row:
+    """Compiles the steps of `phases` (default: all that the config has) for a topology such as v5e:16x16.
+
+    Returns what the command prints, see `report`. `show` is told what is being compiled.
+
+    Raises:
+        UserError: bad config, unknown topology, no libtpu, a batch that cannot be split, a step that does not fit.
+    """
+    place = parse_topology(topology, slices)
+    config = plannable(config, slices)
+    names = planned_phases(config, phases)
+    layout = make_layout(config, topology_devices(place))
+    if layout is None:
+        raise UserError(f"--topology={topology}: a single device has no mesh to plan; the smallest is two, such as 2x1")
+    for name in names:
+        layout.check_batch(name, config[name].batch_size, config[name].accumulation)
+    rows = []
+    for steps in phase_steps(config, names, *networks(config)):
+        rows.append(_phase_row(steps, layout, place, show))
+    return report(place, layout, config, rows)
+
+
+def plannable(config: ConfigDict, slices: int) -> ConfigDict:
+    """The config checked, with a place holder for text (none is read) and one replica a slice unless it says more."""
+    config = ConfigDict(config.to_dict())
+    config.data.corpus = config.data.corpus or "unread.txt"
+    if config.mesh.replica == 1:
+        config.mesh.replica = slices
+    check_config(config)
+    return config
+
+
+def planned_phases(config: ConfigDict, phases: Sequence[str]) -> tuple[str, ...]:
+    """Those asked for, else all that the config has, in the recipe's order."""
+    for name in phases:
+        if name not in PHASES:
+            raise UserError(f"--phases={name}: no such phase; there are {', '.join(PHASES)}")
+    chosen = phases or active_phases(config)
+    return tuple(name for name in PHASES if name in chosen)
+
+
+def networks(config: ConfigDict) -> tuple[ModelConfig, ModelConfig]:
+    """Teacher and student with the vocabulary that the run will have."""
+    given = config.data.tokenizer
+    words = config.data.vocab_size if given == "train" else Tokenizer.load(given).vocab_size
+    student = model_config(config, "student", words)
+    if not config.teacher.path:
+        return model_config(config, "teacher", words), student
+    folder = Path(config.teacher.path, CONFIG)
+    if not folder.is_file():
+        raise UserError(f"teacher.path={config.teacher.path}: no model folder there")
+    return at_run_time(config, "teacher", read_folder_config(folder).cfg), student
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """What is kept of a compiled step."""
+
+    memory: Memory
+    work: tuple[Work, ...]
+    seconds: float  # that compiling took
+
+
+def compile_step(steps: PhaseSteps, program: Program, layout: Layout) -> Compiled:
+    """Compiles one program; UserError when it does not fit, or when libtpu is in use."""
+    began = time.monotonic()
+    lowered = steps.lower(program, layout)
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        raise UserError(explain(steps, str(error))) from error
+    work = work_of(parse_module(compiled.as_text()))
+    return Compiled(memory_of(compiled), work, time.monotonic() - began)
+
+
+_SIZES = re.compile(r"(\d+(?:\.\d+)?)([KMGT])\b")
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": GIB, "T": 1 << 40}
+
+
+def explain(steps: PhaseSteps, text: str) -> str:
+    """One line for what the compiler says against a step."""
+    if "lockfile" in text:
+        return "libtpu is in use by another process, and serves one at a time: try again when that has ended"
+    sizes = [float(number) * _UNITS[unit] / GIB for number, unit in _SIZES.findall(text)]
+    if "memory" not in text.lower() or len(sizes) < 2:
+        return f"{steps.name}: the step does not compile: {first_line(Exception(text)).split(': ', 1)[1]}"
+    needed, there = sizes[:2]
+    settings = steps.config[steps.name]
+    return (
+        f"{steps.name}: the step does not fit: it needs {needed:.2f} GiB a device, {needed - there:.2f} more than the "
+        f"{there:.2f} there are; less takes --config.{steps.name}.accumulation={2 * settings.accumulation}, "
+        f"--config.model.{'teacher' if steps.name == 'teacher' else 'student'}.remat=full, or more devices"
+    )
+
+
+def _phase_row(steps: PhaseSteps, layout: Layout, place: Topology, show: Callable[[str], None]) -> Row:
+    """A phase's row: each of its programs compiled once, each of its stages counted."""
+    axes = MeshAxes(dict(layout.mesh.shape), place.slices)
+    costs: dict[int, StepCost] = {}
+    memories, seconds = [], 0.0
+    for program, stages in steps.distinct().items():
+        show(f"compiling {steps.name} ({program.name}) for {place.name}")
+        compiled = compile_step(steps, program, layout)
+        memories.append(compiled.memory)
+        seconds += compiled.seconds
+        for stage in stages:
+            costs[stage] = step_cost(compiled.work, steps.trips(stage), place.chip, axes)
+    most = max(memories, key=lambda memory: memory.needed)
+    counts = [stage.steps for stage in steps.plan.stages]
+    mean = mean_cost((costs[index], count) for index, count in enumerate(counts))
+    batch_size = steps.config[steps.name].batch_size
+    row = {
+        "phase": steps.name,
+        "steps": sum(counts),
+        "batch_size": batch_size,
+        "sequence_length": steps.config[steps.name].sequence_length,
+        "memory": {**dataclasses.asdict(most), "needed": most.needed, "available": int(place.chip.memory)},
+        **_step_figures(mean),
+        "examples_per_second_per_host": batch_size / mean.seconds / place.hosts,
+        "days": mean.seconds * sum(counts) / DAY,
+        "compile_seconds": round(seconds, 1),
+    }
+    if len(counts) > 1:
+        stages = zip(steps.plan.stages, counts, strict=True)
+        row["stages"] = [
+            {"stage": stage.name, "steps": count, **_step_figures(costs[index])}
+            for index, (stage, count) in enumerate(stages)
+        ]
+    return row
+
+
+def _step_figures(cost: StepCost) -> Row:
+    """A step's costs by the names that the command prints."""
+    return {
+        "flops": cost.flops,
+        "matrix_flops": cost.matrix_flops,
+        "bytes": cost.bytes,
+        "collective_bytes": cost.traffic,
+        "seconds": {name: getattr(cost, name) for name in ("compute", "memory", "ici", "dcn")} | {"step": cost.seconds},
+        "bound": cost.bound,
+    }
+
+
+def report(place: Topology, layout: Layout, config: ConfigDict, rows: list[Row]) -> Row:
+    """Everything about the place and the recipe; figures of rows are of one device and, unless said, of one step."""
+    days = sum(row["days"] for row in rows)
+    return {
+        "topology": place.name,
+        "slices": place.slices,
+        "chips": place.chips,
+        "devices": place.devices,
+        "hosts": place.hosts,
+        "chip": dataclasses.asdict(place.chip),
+        "mesh": dict(layout.mesh.shape),
+        "preset": config.mesh.preset,
+        "teacher_preset": config.mesh.teacher_preset or config.mesh.preset,
+        "phases": rows,
+        "days": days,
+        "chip_hours": days * 24 * place.chips,
+    }
