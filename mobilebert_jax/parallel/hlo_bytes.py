@@ -45,46 +45,50 @@ def _main(shape: Shape) -> int:
 
 def _fusion(module: Module, each: Instruction, given: list[Shape]) -> float:
     inner = module.computations[each.called[0]]
-    total = 0.0
-    for number, shape in enumerate(given):
-        if shape.space == 0 and number in inner.parameters:
-            total += _read(inner, inner.parameters[number], shape)
-    return total + _written(inner, each)
+    total = sum(
+        _read(module, inner, inner.parameters[number], shape)
+        for number, shape in enumerate(given)
+        if shape.space == 0 and number in inner.parameters
+    )
+    return total + _written(module, inner, each)
 
 
-def _read(inner: Computation, parameter: Instruction, shape: Shape) -> float:
-    """Of a parameter that lies in main memory: all of it, or the slices that are taken."""
-    users, read = _uses(inner, parameter), 0.0
-    for user, name in users:
-        if user.opcode in _SLICES and user.operands[0] == name:
+def _read(module: Module, inner: Computation, array: Instruction, shape: Shape) -> float:
+    """Of an array in main memory that a fusion is given: all of it, or the slices that are taken."""
+    read = 0.0
+    for user in inner.users[array.name]:
+        first = user.operands[0] == array.name
+        if user.opcode == "bitcast":
+            read += _read(module, inner, user, shape)
+        elif user.opcode in _SLICES and first:
             read += user.shapes[0].bytes
-        elif user.opcode == "dynamic-update-slice" and user.operands[0] == name:
-            read += 0.0  # updated in place
-        else:
+        elif user.opcode == "fusion":
+            within = module.computations[user.called[0]]
+            places = [place for place, name in enumerate(user.operands) if name == array.name]
+            read += sum(_read(module, within, within.parameters[place], shape) for place in places)
+        elif not (user.opcode == "dynamic-update-slice" and first):  # which updates in place
             return float(shape.bytes)
     return min(read, float(shape.bytes))
 
 
-def _uses(inner: Computation, each: Instruction) -> list[tuple[Instruction, str]]:
-    """(instruction, the name it knows the array by); bitcasts are looked through."""
-    found = []
-    for user in inner.users[each.name]:
-        found += _uses(inner, user) if user.opcode == "bitcast" else [(user, each.name)]
-    return found
-
-
-def _written(inner: Computation, each: Instruction) -> float:
+def _written(module: Module, inner: Computation, each: Instruction) -> float:
     """Of the results in main memory; of an update in place, the update."""
-    root = inner.root
-    parts = [inner.instructions[name] for name in root.operands] if root.opcode == "tuple" else [root]
+    parts = [inner.instructions[name] for name in inner.root.operands] if inner.root.opcode == "tuple" else [inner.root]
     if len(parts) != len(each.shapes):
         return float(sum(map(_main, each.shapes)))
-    written = 0.0
-    for part, shape in zip(parts, each.shapes, strict=True):
-        while part.opcode == "bitcast":
-            part = inner.instructions[part.operands[0]]
-        if shape.space == 0 and part.opcode == "dynamic-update-slice":
-            written += inner.instructions[part.operands[1]].shapes[0].bytes
+    return sum(
+        _made(module, inner, part, shape) for part, shape in zip(parts, each.shapes, strict=True) if shape.space == 0
+    )
+
+
+def _made(module: Module, inner: Computation, part: Instruction, shape: Shape) -> float:
+    """Bytes that one result of a fusion is written with."""
+    while part.opcode in ("bitcast", "fusion"):
+        if part.opcode == "fusion":
+            inner = module.computations[part.called[0]]
+            part = inner.root
         else:
-            written += _main(shape)
-    return written
+            part = inner.instructions[part.operands[0]]
+    if part.opcode == "dynamic-update-slice":
+        return float(inner.instructions[part.operands[1]].shapes[0].bytes)
+    return float(shape.bytes)

@@ -105,11 +105,19 @@ STACK = """HloModule m
   %z = s32[] constant(0)
   ROOT %new = f32[24,8,16] dynamic-update-slice(%a, %x, %i, %z, %z)
 }
+%nested (a: f32[24,8,16], i: s32[]) -> f32[8,16] {
+  %a = f32[24,8,16] parameter(0)
+  %i = s32[] parameter(1)
+  %flat = f32[24,128] bitcast(%a)
+  %back = f32[24,8,16] bitcast(%flat)
+  ROOT %inner = f32[8,16] fusion(%back, %i), kind=kLoop, calls=%taken
+}
 ENTRY %main (s: f32[24,8,16], v: f32[1,8,16], i: s32[]) -> f32[24,8,16] {
   %s = f32[24,8,16] parameter(0)
   %v = f32[1,8,16]{2,1,0:S(1)} parameter(1)
   %i = s32[]{:S(1)} parameter(2)
   %take = f32[8,16] fusion(%s, %i), kind=kLoop, calls=%taken
+  %twice = f32[8,16] fusion(%s, %i), kind=kOutput, calls=%nested
   %copy = f32[8,16]{1,0:S(1)} copy(%take)
   ROOT %done = f32[24,8,16] fusion(%s, %v, %i), kind=kLoop, calls=%put
 }
@@ -121,4 +129,4 @@ def test_of_a_stack_only_the_layer_moves_and_of_on_chip_memory_nothing():
     main = module.computations["main"]
     layer = 8 * 16 * 4
     moved = {name: moved_bytes(module, main, each) for name, each in main.instructions.items()}
-    assert moved == {"s": 0, "v": 0, "i": 0, "take": 2 * layer, "copy": layer, "done": layer}
+    assert moved == {"s": 0, "v": 0, "i": 0, "take": 2 * layer, "twice": 2 * layer, "copy": layer, "done": layer}
