@@ -105,28 +105,30 @@ def compile_step(steps: PhaseSteps, program: Program, layout: Layout) -> Compile
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        raise UserError(explain(steps, str(error))) from error
-    work = work_of(parse_module(compiled.as_text()))
-    return Compiled(memory_of(compiled), work, time.monotonic() - began)
+        raise UserError(explain(steps, layout.batch_shards, str(error))) from error
+    took = time.monotonic() - began
+    return Compiled(memory_of(compiled), work_of(parse_module(compiled.as_text())), took)
 
 
 _SIZES = re.compile(r"(\d+(?:\.\d+)?)([KMGT])\b")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": GIB, "T": 1 << 40}
 
 
-def explain(steps: PhaseSteps, text: str) -> str:
-    """One line for what the compiler says against a step."""
+def explain(steps: PhaseSteps, shards: int, text: str) -> str:
+    """One line for what the compiler says against a step whose batch is split into so many shards."""
     if "lockfile" in text:
         return "libtpu is in use by another process, and serves one at a time: try again when that has ended"
     sizes = [float(number) * _UNITS[unit] / GIB for number, unit in _SIZES.findall(text)]
-    if "memory" not in text.lower() or len(sizes) < 2:
+    if "ran out of memory" not in text.lower() or len(sizes) < 2:
         return f"{steps.name}: the step does not compile: {first_line(Exception(text)).split(': ', 1)[1]}"
     needed, there = sizes[:2]
     settings = steps.config[steps.name]
+    ways = [f"--config.model.{'teacher' if steps.name == 'teacher' else 'student'}.remat=full", "more devices"]
+    if settings.batch_size % (2 * settings.accumulation * shards) == 0:
+        ways.insert(0, f"--config.{steps.name}.accumulation={2 * settings.accumulation}")
     return (
         f"{steps.name}: the step does not fit: it needs {needed:.2f} GiB a device, {needed - there:.2f} more than the "
-        f"{there:.2f} there are; less takes --config.{steps.name}.accumulation={2 * settings.accumulation}, "
-        f"--config.model.{'teacher' if steps.name == 'teacher' else 'student'}.remat=full, or more devices"
+        f"{there:.2f} there are; less is needed with {' or '.join(ways)}"
     )
 
 
