@@ -75,14 +75,24 @@ need() {
   done
 }
 
+# Where hosts find the folder that they share, the same place on all of them.
+shared=/mnt/mobilebert
+
+# Reads --nfs, such as 10.0.0.2:/share, and sets: server, share.
+read_nfs() {
+  [[ $nfs =~ ^[^:]+:/.*$ ]] || die "--nfs=$nfs: SERVER:/FOLDER of an NFS share is needed, such as 10.0.0.2:/share"
+  server=${nfs%%:*} share=${nfs#*:}
+}
+
 # The command is one of ours and names where it works; a pod's folder must be reachable from all hosts.
 need_job() {
   case ${job[0]:-} in
     run | prepare | pretrain | distill | finetune) ;;
-    '') die "after -- comes what mobilebert shall do, such as: -- run --config=configs/mobilebert.py --workdir=gs://..." ;;
+    '') die "after -- comes what mobilebert shall do, such as: -- run --workdir=$shared/run" ;;
     *) die "${job[0]}: a job is one of run, prepare, pretrain, distill, finetune" ;;
   esac
   [[ " ${job[*]} " == *" --workdir="* ]] || die "-- ${job[0]} ...: --workdir=DIR is needed, one that every host can reach"
+  [[ " ${job[*]} " != *" --workdir=gs://"* ]] || die "--workdir=gs://...: a bucket is no folder; share one with --nfs"
 }
 
 whole() {

@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
 # A run as a JobSet on a GKE cluster with TPU node pools (kubectl and the JobSet controller must be there).
 #
-#   gke.sh start  --name=NAME --image=IMAGE --topology=v5e:16x16 [--slices=2] [--spot] -- run --config=... --workdir=gs://...
+#   gke.sh start  --name=NAME --image=IMAGE --nfs=10.0.0.2:/share --topology=v5e:16x16 [--slices=2] [--spot]
+#                 -- run --config=... --workdir=/mnt/mobilebert/run
 #   gke.sh watch  --name=NAME        the log of the first host
 #   gke.sh status --name=NAME
 #   gke.sh stop   --name=NAME        saves and ends; `start` with the same words goes on
 #
-# Options: --max_restarts=1000, --service_account=default (it needs access to the workdir's bucket), --namespace=default,
-# --dry_run (prints the commands and the JobSet, runs nothing).
+# Options: --max_restarts=1000, --service_account=default, --namespace=default, --dry_run (prints the commands and the
+# JobSet, runs nothing).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-options="name image topology slices max_restarts service_account namespace" flags=spot
+options="name image topology nfs slices max_restarts service_account namespace" flags=spot
 # shellcheck disable=SC2034 # some are read by their names
-name='' image='' topology='' slices=1 max_restarts=1000 service_account=default namespace=default spot=''
+name='' image='' topology='' nfs='' slices=1 max_restarts=1000 service_account=default namespace=default spot=''
 parse "$@"
 ((${#words[@]} == 1)) || die "one of start, watch, status, stop is needed; see gke.sh --help"
 [[ -n $dry_run ]] || command -v kubectl >/dev/null || die "kubectl is not installed: kubernetes.io/docs/tasks/tools"
@@ -42,7 +43,7 @@ manifest() {
     local line="nodeSelector:"
     text=${text/"$line"/"$line"$'\n                cloud.google.com/gke-spot: "true"'}
   fi
-  for key in name max_restarts slices hosts service_account accelerator shape image args chips_per_host; do
+  for key in name max_restarts slices hosts service_account accelerator shape image args chips_per_host shared server share; do
     text=${text//"@$key@"/"${!key}"}
   done
   printf '%s\n' "$text"
@@ -51,7 +52,8 @@ manifest() {
 pods="jobset.sigs.k8s.io/jobset-name=$name"
 case ${words[0]} in
   start)
-    need image topology
+    need image topology nfs
+    read_nfs
     whole slices
     whole max_restarts
     read_topology

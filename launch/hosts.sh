@@ -23,6 +23,12 @@ on_hosts() {
   done
 }
 
+# The shared folder in its place on every host.
+mount_share() {
+  on_hosts all "sudo apt-get install -y -q nfs-common && sudo mkdir -p $shared &&" \
+    "{ mountpoint -q $shared || sudo mount -t nfs $nfs $shared; } && sudo chmod a+rwx $shared"
+}
+
 # The committed code of this checkout and what it needs, on every host.
 set_up() {
   local root node
@@ -33,6 +39,7 @@ set_up() {
     tpu scp "$root/build/$archive" "$node:" --worker=all
   done
   on_hosts all "$install"
+  if [[ -n $nfs ]]; then mount_share; fi
 }
 
 # The job on every host, again after each exit with 42; it outlives the ssh session.

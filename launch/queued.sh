@@ -3,7 +3,7 @@
 # job has ended. The run goes on from its last checkpoint each time.
 #
 #   queued.sh run    --name=NAME --zone=ZONE --topology=v5e:16x16 [--slices=2] [--on_demand | --reserved]
-#                    -- run --config=... --workdir=gs://...
+#                    --nfs=10.0.0.2:/share -- run --config=... --workdir=/mnt/mobilebert/run
 #   queued.sh status --name=NAME --zone=ZONE
 #   queued.sh delete --name=NAME --zone=ZONE                 ends the costs; the run's folder stays
 #
@@ -15,8 +15,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck source-path=SCRIPTDIR source=hosts.sh
 source "$(dirname "${BASH_SOURCE[0]}")/hosts.sh"
 
-options="name zone project topology slices poll" flags="on_demand reserved"
-name='' zone='' project='' topology='' slices=1 poll=60 on_demand='' reserved=''
+options="name zone project topology nfs slices poll" flags="on_demand reserved"
+name='' zone='' project='' topology='' nfs='' slices=1 poll=60 on_demand='' reserved=''
 parse "$@"
 ((${#words[@]} == 1)) || die "one of run, status, delete is needed; see queued.sh --help"
 [[ -n $dry_run ]] || command -v gcloud >/dev/null || die "gcloud is not installed: cloud.google.com/sdk/docs/install"
@@ -95,9 +95,10 @@ if ((slices > 1)); then
 fi
 case ${words[0]} in
   run)
-    need topology
+    need topology nfs
     read_topology
     need_tpu_vm
+    read_nfs
     need_job
     if [[ -n $dry_run ]]; then
       rehearse

@@ -2,17 +2,18 @@
 # A run as a workload of XPK (pip install xpk) on a cluster that `xpk cluster create` has made.
 #
 #   xpk.sh start --name=NAME --cluster=CLUSTER --zone=ZONE --image=IMAGE --topology=v5e:16x16 [--slices=2]
-#                -- run --config=... --workdir=gs://...
+#                --storage=STORAGE -- run --config=... --workdir=...
 #   xpk.sh status | stop --name=NAME --cluster=CLUSTER --zone=ZONE
 #
-# XPK restarts a workload on exit 42 as it is, but by default not once: hence --max_restarts=1000. Options:
-# --project=PROJECT, --dry_run (prints the command, runs none). `stop` saves and ends; `start` with the same words goes on.
+# XPK restarts a workload on exit 42 as it is, but by default not once: hence --max_restarts=1000. The storage is one of
+# `xpk storage attach`, which says where it is mounted; the workdir lies there. `stop` saves and ends; `start` with the
+# same words goes on. Options: --project=PROJECT, --dry_run (prints the command, runs none).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-options="name cluster zone project image topology slices max_restarts" flags=
-name='' cluster='' zone='' project='' image='' topology='' slices=1 max_restarts=1000
+options="name cluster zone project image topology storage slices max_restarts" flags=
+name='' cluster='' zone='' project='' image='' topology='' storage='' slices=1 max_restarts=1000
 parse "$@"
 ((${#words[@]} == 1)) || die "one of start, status, stop is needed; see xpk.sh --help"
 [[ -n $dry_run ]] || command -v xpk >/dev/null || die "xpk is not installed: pip install xpk"
@@ -24,12 +25,12 @@ workload() {
 
 case ${words[0]} in
   start)
-    need image topology
+    need image topology storage
     whole slices
     whole max_restarts
     read_topology
     need_job
-    workload create "--workload=$name" "--tpu-type=$xpk_type" "--num-slices=$slices" "--docker-image=$image" \
+    workload create "--workload=$name" "--tpu-type=$xpk_type" "--num-slices=$slices" "--docker-image=$image" "--storage=$storage" \
       "--max-restarts=$max_restarts" --termination-grace-period-seconds=120 "--command=$(quoted mobilebert "${job[@]}")"
     ;;
   status) workload list "--filter-by-job=$name" ;;

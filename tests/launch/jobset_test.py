@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mobilebert_jax.cli.main import parse
-from tests.launch.scripts import COMMANDS, JOB, LAUNCH, rehearsed
+from tests.launch.scripts import COMMANDS, JOB, LAUNCH, NFS, rehearsed
 
 SCHEMA = yaml.safe_load((Path(__file__).parent / "jobset_schema.yaml").read_text())
 ROOT = LAUNCH.parent
@@ -28,7 +28,7 @@ def jobset():
 @pytest.mark.parametrize("spot", [[], ["--spot"]])
 @pytest.mark.parametrize("topology", ["v4:2x2x2", "v5e:16x16", "v5e:1x1", "v5p:4x4x4", "v6e:4x8", "7x:2x2x2"])
 def test_every_kind_of_slice_is_a_jobset(topology, spot):
-    made = rendered("--name=job", "--image=i", f"--topology={topology}", *spot, "--", *JOB)
+    made = rendered("--name=job", "--image=i", NFS, f"--topology={topology}", *spot, "--", *JOB)
     jsonschema.validate(made, SCHEMA)
     pod = made["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
     assert ("cloud.google.com/gke-spot" in pod["nodeSelector"]) == bool(spot)
@@ -45,12 +45,18 @@ def test_hosts_and_slices_are_counted(jobset):
 def test_the_pods_run_our_command_with_its_words_as_they_were(jobset):
     (container,) = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"]
     assert tuple(container["args"]) == JOB
-    assert parse(container["args"]).workdir == "gs://bucket/run"
+    assert parse(container["args"]).workdir == "/mnt/mobilebert/run"
     words = ["run", "--workdir=/x", '--config.data.corpus=a "b" & \\c *@name@']
-    (container,) = rendered("--name=job", "--image=i", "--topology=v5e:2x2", "--", *words)["spec"]["replicatedJobs"][0][
-        "template"
-    ]["spec"]["template"]["spec"]["containers"]
+    made = rendered("--name=job", "--image=i", NFS, "--topology=v5e:2x2", "--", *words)
+    (container,) = made["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"]
     assert container["args"] == words
+
+
+def test_every_pod_has_the_share_where_the_workdir_lies(jobset):
+    pod = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    (volume,), (mount,) = pod["volumes"], pod["containers"][0]["volumeMounts"]
+    assert volume == {"name": mount["name"], "nfs": {"server": "10.0.0.2", "path": "/share"}}
+    assert parse(pod["containers"][0]["args"]).workdir.startswith(f"{mount['mountPath']}/")
 
 
 def test_exit_42_starts_the_pods_again_and_bad_input_does_not(jobset):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.launch.scripts import JOB, LAUNCH, WHERE, launch, made_executable
+from tests.launch.scripts import JOB, LAUNCH, NFS, WHERE, launch, made_executable
 
 ENDS = """#!/bin/bash
 echo start >>{folder}/starts
@@ -71,7 +71,7 @@ def followed(folder, states, jobs):
     made_executable(folder, "gcloud", CLOUD.format(folder=folder))
     made_executable(folder, "sleep", "#!/bin/bash\n")
     # The clock and the archive of the checkout are real; so is everything the script decides.
-    words = ["run", *WHERE, "--topology=v5e:4x4", "--", *JOB]
+    words = ["run", *WHERE, "--topology=v5e:4x4", NFS, "--", *JOB]
     process = launch("queued.sh", *words, path=str(folder))
     kinds = {
         "resources create": "create",

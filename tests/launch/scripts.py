@@ -6,24 +6,33 @@ import subprocess
 from pathlib import Path
 
 LAUNCH = Path(__file__).parents[2] / "launch"
-JOB = ("run", "--config=configs/mobilebert.py:tiny", "--config.data.corpus=a b/*.zst", "--workdir=gs://bucket/run")
+JOB = ("run", "--config=configs/mobilebert.py:tiny", "--config.data.corpus=a b/*.zst", "--workdir=/mnt/mobilebert/run")
 WHERE = ("--name=pod", "--zone=us-west4-a")
+NFS = "--nfs=10.0.0.2:/share"
 COMMANDS = {
     "tpu_vm.sh create": (*WHERE, "--topology=v5e:4x4", "--spot"),
-    "tpu_vm.sh setup": WHERE,
+    "tpu_vm.sh setup": (*WHERE, NFS),
     "tpu_vm.sh start": (*WHERE, "--", *JOB),
     "tpu_vm.sh watch": WHERE,
     "tpu_vm.sh status": (*WHERE, "--project=mine"),
     "tpu_vm.sh stop": WHERE,
     "tpu_vm.sh delete": WHERE,
-    "queued.sh run": (*WHERE, "--topology=v5p:4x4x4", "--slices=2", "--", *JOB),
+    "queued.sh run": (*WHERE, "--topology=v5p:4x4x4", "--slices=2", NFS, "--", *JOB),
     "queued.sh status": WHERE,
     "queued.sh delete": WHERE,
-    "gke.sh start": ("--name=job", "--image=registry/image:1", "--topology=v6e:16x16", "--slices=2", "--", *JOB),
+    "gke.sh start": ("--name=job", "--image=registry/image:1", NFS, "--topology=v6e:16x16", "--slices=2", "--", *JOB),
     "gke.sh watch": ("--name=job",),
     "gke.sh status": ("--name=job",),
     "gke.sh stop": ("--name=job",),
-    "xpk.sh start": (*WHERE, "--cluster=c", "--image=registry/image:1", "--topology=7x:4x4x4", "--", *JOB),
+    "xpk.sh start": (
+        *WHERE,
+        "--cluster=c",
+        "--image=registry/image:1",
+        "--topology=7x:4x4x4",
+        "--storage=s",
+        "--",
+        *JOB,
+    ),
     "xpk.sh status": (*WHERE, "--cluster=c"),
     "xpk.sh stop": (*WHERE, "--cluster=c"),
     "slurm.sh": ("--nodes=4", "--gpus=8", "--time=1-00:00:00", "--partition=h200", "--", *JOB),

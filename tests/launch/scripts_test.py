@@ -24,7 +24,9 @@ def test_a_rehearsal_prints_commands_of_one_program_and_runs_none(name):
 @pytest.mark.parametrize("name", STARTING)
 def test_the_job_reaches_every_host_word_by_word_and_is_one_of_ours(name):
     found = [on_the_host(words) for words in printed(rehearsed(name))]
-    jobs = [words[words.index("run") :] for words in found if "run" in words and "--workdir=gs://bucket/run" in words]
+    jobs = [
+        words[words.index("run") :] for words in found if "run" in words and "--workdir=/mnt/mobilebert/run" in words
+    ]
     assert jobs
     for words in jobs:
         job = [word for word in words if word not in ("2>&1", "</dev/null", "&") and not word.startswith(">>")]
@@ -36,7 +38,7 @@ def test_the_job_reaches_every_host_word_by_word_and_is_one_of_ours(name):
 def test_both_slices_are_set_up_and_started():
     calls = [words[4:7] for words in printed(rehearsed("queued.sh run")) if "tpu-vm" in words]
     nodes = [words[2] if words[0] == "scp" else words[1] for words in calls]
-    assert nodes == ["pod-0:", "pod-1:", "pod-0", "pod-1", "pod-0", "pod-1"]
+    assert nodes == ["pod-0:", "pod-1:", *["pod-0", "pod-1"] * 3]  # the code, its installation, the share, the job
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,9 @@ def test_a_shape_becomes_what_gcloud_calls_it(topology, sizing):
         ("tpu_vm.sh", ["start", *WHERE], "after -- comes what mobilebert shall do"),
         ("tpu_vm.sh", ["start", *WHERE, "--", "rm", "-r"], "rm: a job is one of run"),
         ("tpu_vm.sh", ["start", *WHERE, "--", "run"], "--workdir=DIR is needed"),
+        ("tpu_vm.sh", ["start", *WHERE, "--", "run", "--workdir=gs://b/run"], "a bucket is no folder"),
+        ("tpu_vm.sh", ["setup", *WHERE, "--nfs=10.0.0.2"], "--nfs=10.0.0.2: SERVER:/FOLDER"),
+        ("queued.sh", ["run", *WHERE, "--topology=v5e:4x4", "--", *JOB], "--nfs=VALUE is needed"),
         ("queued.sh", ["run", *WHERE, "--topology=v5e:4x4", "--slices=0", "--", *JOB], "--slices=0: a whole number"),
         ("gke.sh", ["start", "--name=My_job", "--image=i", "--topology=v5e:4x4"], "--name=My_job: up to 40"),
         ("xpk.sh", ["start", *WHERE], "--cluster=VALUE is needed"),
