@@ -15,6 +15,8 @@ def add_plan_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--topology", required=True, metavar="KIND:SHAPE", help="one slice, such as v5e:16x16")
     command.add_argument("--slices", type=int, default=1, help="so many of them (default: %(default)s)")
     command.add_argument("--phases", default="", help="teacher,transfer,distill,finetune (default: the config's)")
+    text = "each preset, and the largest batch that fits; many compilations"
+    command.add_argument("--search", action="store_true", help=text)
     command.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
     command.epilog = "--config.a.b=value changes one setting of the config, as often as needed"
 
@@ -28,11 +30,13 @@ def plan(options: argparse.Namespace) -> None:
     from mobilebert_jax.cli.flags import load_config
     from mobilebert_jax.cli.tables import print_json
     from mobilebert_jax.recipes.plan import plan_recipe
+    from mobilebert_jax.recipes.plan_search import search_recipe
 
     config = load_config(options.config, options.overrides)
     phases = tuple(filter(None, options.phases.split(",")))
-    found = plan_recipe(config, options.topology, options.slices, phases, lambda line: print(line, file=sys.stderr))
-    print_json(found) if options.json else print_plan(found)
+    work, show = (search_recipe, print_search) if options.search else (plan_recipe, print_plan)
+    found = work(config, options.topology, options.slices, phases, lambda line: print(line, file=sys.stderr))
+    print_json(found) if options.json else show(found)
 
 
 def print_plan(found: Row) -> None:
@@ -51,6 +55,23 @@ def print_plan(found: Row) -> None:
     print_table("the recipe, at least", RECIPE, rows)
 
 
+def print_search(found: Row) -> None:
+    """A table a phase, a line a preset."""
+    for phase in found["phases"]:
+        rows = [(row["preset"], _candidate(row)) for row in phase["candidates"]]
+        print_table(f"{phase['phase']} on {found['chips']} chips", SEARCH, rows)
+        print(f"fastest: {phase['fastest'] or 'none fits'}")
+
+
+def _candidate(row: Row) -> list[str]:
+    mesh = " x ".join(f"{axis} {size}" for axis, size in row["mesh"].items() if size > 1)
+    time = "does not fit" if row["seconds"] is None else f"{1000 * row['seconds']:.3g}"
+    if "refused" in row:
+        return [mesh, "cannot be split", ""]
+    return [mesh, time, f"{row['batch_per_device']:g}"]
+
+
+SEARCH = ["mesh", "step at least, ms", "largest batch a device"]
 MEMORY = ["arguments", "results", "temporaries", "code", "needed", "available"]
 WORK = ["TFLOP", "products", "GB moved", "collectives, MB"]
 TIME = ["compute", "memory", "ici", "dcn", "step", "bound by"]

@@ -62,7 +62,7 @@ def make_mesh(shape: MeshShape, devices: Sequence[Any] | None = None) -> jax.sha
         if shape.replica != len(slices):
             raise UserError(f"mesh.replica={shape.replica}: the devices lie in {len(slices)} slices, one replica each")
         inside, across = (1, *shape.sizes[1:]), (shape.replica, 1, 1, 1)
-        grid = mesh_utils.create_hybrid_device_mesh(inside, across, devices)
+        grid = mesh_utils.create_hybrid_device_mesh(inside, across, devices, allow_split_physical_axes=True)
     else:
-        grid = mesh_utils.create_device_mesh(shape.sizes, devices)
+        grid = mesh_utils.create_device_mesh(shape.sizes, devices, allow_split_physical_axes=True)
     return jax.sharding.Mesh(np.asarray(grid), AXES)

@@ -53,7 +53,7 @@ def plan_recipe(
         layout.check_batch(name, config[name].batch_size, config[name].accumulation)
     rows = []
     for steps in phase_steps(config, names, *networks(config)):
-        rows.append(_phase_row(steps, layout, place, show))
+        rows.append(phase_row(steps, layout, place, show))
     return report(place, layout, config, rows)
 
 
@@ -89,6 +89,10 @@ def networks(config: ConfigDict) -> tuple[ModelConfig, ModelConfig]:
     return at_run_time(config, "teacher", read_folder_config(folder).cfg), student
 
 
+class DoesNotFit(UserError):
+    """A step needs more memory than a device has."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     """What is kept of a compiled step."""
@@ -105,7 +109,8 @@ def compile_step(steps: PhaseSteps, program: Program, layout: Layout) -> Compile
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        raise UserError(explain(steps, layout.batch_shards, str(error))) from error
+        kind = DoesNotFit if _is_too_large(str(error)) else UserError
+        raise kind(explain(steps, layout.batch_shards, str(error))) from error
     took = time.monotonic() - began
     return Compiled(memory_of(compiled), work_of(parse_module(compiled.as_text())), took)
 
@@ -114,12 +119,16 @@ _SIZES = re.compile(r"(\d+(?:\.\d+)?)([KMGT])\b")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": GIB, "T": 1 << 40}
 
 
+def _is_too_large(text: str) -> bool:
+    return "ran out of memory" in text.lower()
+
+
 def explain(steps: PhaseSteps, shards: int, text: str) -> str:
     """One line for what the compiler says against a step whose batch is split into so many shards."""
     if "lockfile" in text:
         return "libtpu is in use by another process, and serves one at a time: try again when that has ended"
     sizes = [float(number) * _UNITS[unit] / GIB for number, unit in _SIZES.findall(text)]
-    if "ran out of memory" not in text.lower() or len(sizes) < 2:
+    if not _is_too_large(text) or len(sizes) < 2:
         return f"{steps.name}: the step does not compile: {first_line(Exception(text)).split(': ', 1)[1]}"
     needed, there = sizes[:2]
     settings = steps.config[steps.name]
@@ -132,7 +141,7 @@ def explain(steps: PhaseSteps, shards: int, text: str) -> str:
     )
 
 
-def _phase_row(steps: PhaseSteps, layout: Layout, place: Topology, show: Callable[[str], None]) -> Row:
+def phase_row(steps: PhaseSteps, layout: Layout, place: Topology, show: Callable[[str], None]) -> Row:
     """A phase's row: each of its programs compiled once, each of its stages counted."""
     axes = MeshAxes(dict(layout.mesh.shape), place.slices)
     costs: dict[int, StepCost] = {}
