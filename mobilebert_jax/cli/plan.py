@@ -11,7 +11,9 @@ GIB = 1 << 30
 
 def add_plan_options(command: argparse.ArgumentParser) -> None:
     """The options of `plan`."""
-    command.add_argument("--config", default="configs/mobilebert.py", metavar="FILE[:ARG,...]", help="%(default)s")
+    command.add_argument(
+        "--config", default="configs/mobilebert.py", metavar="FILE[:ARG,...]", help="default: %(default)s"
+    )
     command.add_argument("--topology", required=True, metavar="KIND:SHAPE", help="one slice, such as v5e:16x16")
     command.add_argument("--slices", type=int, default=1, help="so many of them (default: %(default)s)")
     command.add_argument("--phases", default="", help="teacher,transfer,distill,finetune (default: the config's)")
@@ -72,7 +74,7 @@ def _candidate(row: Row) -> list[str]:
 
 
 SEARCH = ["mesh", "step at least, ms", "largest batch a device"]
-MEMORY = ["arguments", "results", "temporaries", "code", "needed", "available"]
+MEMORY = ["arguments", "results", "temporaries", "code", "held", "needed", "available"]
 WORK = ["TFLOP", "products", "GB moved", "collectives, MB"]
 TIME = ["compute", "memory", "ici", "dcn", "step", "bound by"]
 RECIPE = ["steps", "examples/s a host", "days", "chip-hours"]

@@ -112,7 +112,11 @@ def compile_step(steps: PhaseSteps, program: Program, layout: Layout) -> Compile
         kind = DoesNotFit if _is_too_large(str(error)) else UserError
         raise kind(explain(steps, layout.batch_shards, str(error))) from error
     took = time.monotonic() - began
-    return Compiled(memory_of(compiled), work_of(parse_module(compiled.as_text())), took)
+    try:
+        text = compiled.as_text()
+    except jax.errors.JaxRuntimeError as error:
+        raise UserError(f"{steps.name}: the step compiles, but libtpu cannot print it: {first_line(error)}") from error
+    return Compiled(memory_of(compiled), work_of(parse_module(text)), took)
 
 
 _SIZES = re.compile(r"(\d+(?:\.\d+)?)([KMGT])\b")
@@ -130,7 +134,11 @@ def explain(steps: PhaseSteps, shards: int, text: str) -> str:
     sizes = [float(number) * _UNITS[unit] / GIB for number, unit in _SIZES.findall(text)]
     if not _is_too_large(text) or len(sizes) < 2:
         return f"{steps.name}: the step does not compile: {first_line(Exception(text)).split(': ', 1)[1]}"
-    needed, there = sizes[:2]
+    return _too_large(steps, shards, *sizes[:2])
+
+
+def _too_large(steps: PhaseSteps, shards: int, needed: float, there: float) -> str:
+    """By how much a step does not fit, in GiB, and what would."""
     settings = steps.config[steps.name]
     ways = [f"--config.model.{'teacher' if steps.name == 'teacher' else 'student'}.remat=full", "more devices"]
     if settings.batch_size % (2 * settings.accumulation * shards) == 0:
@@ -149,11 +157,13 @@ def phase_row(steps: PhaseSteps, layout: Layout, place: Topology, show: Callable
     for program, stages in steps.distinct().items():
         show(f"compiling {steps.name} ({program.name}) for {place.name}")
         compiled = compile_step(steps, program, layout)
-        memories.append(compiled.memory)
+        memories.append(dataclasses.replace(compiled.memory, held=steps.held(program, layout)))
         seconds += compiled.seconds
         for stage in stages:
             costs[stage] = step_cost(compiled.work, steps.trips(stage), place.chip, axes)
     most = max(memories, key=lambda memory: memory.needed)
+    if most.needed > place.chip.memory:
+        raise DoesNotFit(_too_large(steps, layout.batch_shards, most.needed / GIB, place.chip.memory / GIB))
     counts = [stage.steps for stage in steps.plan.stages]
     mean = mean_cost((costs[index], count) for index, count in enumerate(counts))
     batch_size = steps.config[steps.name].batch_size

@@ -13,17 +13,18 @@ DAY = 86_400.0
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Bytes of a device's memory while a step runs."""
+    """Bytes of a device's memory while a step runs in the loop."""
 
     arguments: int  # parameters, slots, batch
     results: int  # that lie in memory of their own, not in that of a donated argument
     temporaries: int  # activations, gradients
     code: int
+    held: int = 0  # what the loop keeps beside: the parameters that the stage began with
 
     @property
     def needed(self) -> int:
         """What the device must have."""
-        return self.arguments + self.results + self.temporaries + self.code
+        return self.arguments + self.results + self.temporaries + self.code + self.held
 
 
 def memory_of(compiled: Any) -> Memory:

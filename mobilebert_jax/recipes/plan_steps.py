@@ -1,6 +1,7 @@
 """Every phase's step as something to compile: programs and abstract arguments, no data and no parameters."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,12 +52,9 @@ class PhaseSteps:
     def lower(self, program: Program, layout: Layout) -> jax.stages.Lowered:
         """The program's step on a mesh, traced from shapes alone."""
         settings = phase_settings(self.config, self.name, self.plan.steps, clip_frozen=self._clips_frozen())
-        whole = placed_params(layout, logical_axes(self.model), abstract_params(self.model))
-        trained = placed_trained(program, whole)
+        whole, trained = self._placed(program, layout)
         state = placed_state(layout, settings["optimizer"], trained)
-        rest = jax.eval_shape(lambda tree: program.cut(tree, 0)[1], whole)
-        # What is beside the trained part is the whole network, or nothing.
-        rest = whole if jax.tree.leaves(rest) else {}
+        rest = whole if self._reads_rest(program, whole) else {}
         teacher = {}
         if self.teacher is not None:
             teacher = placed_params(layout, logical_axes(self.teacher), abstract_params(self.teacher), TEACHER)
@@ -72,6 +70,24 @@ class PhaseSteps:
         )
         control = _replicated(jax.eval_shape(lambda: control_at(self.plan, 0)), layout)
         return step.lower(state, rest, teacher, abstract_batch(self.config[self.name], layout.batch), control)
+
+    def held(self, program: Program, layout: Layout) -> int:
+        """Bytes of a device that the loop holds beside a step's arguments: the trained part as the stage began."""
+        whole, trained = self._placed(program, layout)
+        if self._reads_rest(program, whole):
+            return 0  # they are among what the step reads
+        leaves = jax.tree.leaves(trained)
+        return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves)
+
+    def _placed(self, program: Program, layout: Layout) -> tuple[Any, Any]:
+        """The whole network and its trained part, as shapes with shardings."""
+        whole = placed_params(layout, logical_axes(self.model), abstract_params(self.model))
+        return whole, placed_trained(program, whole)
+
+    @staticmethod
+    def _reads_rest(program: Program, whole: Any) -> bool:
+        """Whether the step takes the whole network beside the trained part; otherwise it takes nothing beside it."""
+        return bool(jax.tree.leaves(jax.eval_shape(lambda tree: program.cut(tree, 0)[1], whole)))
 
     def trips(self, stage: int) -> Trips:
         """Runs of the loops whose length is the stage's: walks through the blocks below the one that learns."""

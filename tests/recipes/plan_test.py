@@ -54,7 +54,7 @@ def test_a_phase_s_figures_belong_together(report):
         assert seconds["step"] >= max(seconds[name] for name in ("compute", "memory", "ici", "dcn"))
         assert row["days"] == pytest.approx(seconds["step"] * row["steps"] / 86400)
         assert row["examples_per_second_per_host"] == pytest.approx(row["batch_size"] / seconds["step"] / 2)
-        assert memory["needed"] == sum(memory[name] for name in ("arguments", "results", "temporaries", "code"))
+        assert memory["needed"] == sum(memory[name] for name in ("arguments", "results", "temporaries", "code", "held"))
         assert 0 < row["matrix_flops"] < row["flops"]
     assert report["days"] == pytest.approx(sum(row["days"] for row in report["phases"]))
     assert report["chip_hours"] == pytest.approx(report["days"] * 24 * 8)
@@ -68,6 +68,8 @@ def test_plain_data_parallelism_sums_gradients_in_float32_and_nothing_else(repor
     # of the embeddings and of the head.
     parameters = rows["teacher"]["memory"]["arguments"] / 3
     assert parameters < rows["teacher"]["collective_bytes"]["data"]["all-reduce"] < 1.1 * parameters
+    assert rows["teacher"]["memory"]["held"] == pytest.approx(parameters, rel=0.02)
+    assert rows["transfer"]["memory"]["held"] == 0
     # A transfer stage sums one block's gradients.
     assert rows["transfer"]["collective_bytes"]["data"]["all-reduce"] < parameters / 3
 
