@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -123,3 +124,32 @@ def test_gcloud_knows_the_words(name, tmp_path, monkeypatch):
         assert [(found["success"], found.get("error_message")) for found in json.loads(process.stdout)] == [
             (True, None)
         ]
+
+
+def commands_of_readme(program):
+    """The commands of launch/README.md that call this, each as its words."""
+    text = (LAUNCH / "README.md").read_text().replace("\\\n", " ")
+    lines = [line.strip().replace(" ...", "") for line in text.splitlines() if line.startswith(f"    {program}")]
+    return [shlex.split(line) for line in lines]
+
+
+def test_the_readme_s_own_commands_are_ours():
+    found = commands_of_readme("mobilebert ")
+    assert len(found) > 2
+    for words in found:
+        parse(words[1:])
+
+
+@pytest.mark.parametrize("script", ["queued.sh", "tpu_vm.sh", "gke.sh", "xpk.sh", "slurm.sh"])
+def test_the_readme_s_scripts_accept_their_words(script):
+    found = commands_of_readme(f"launch/{script}")
+    assert found
+    for words in found:
+        job = words[words.index("--") + 1 :] if "--" in words else []
+        if job and not any(word.startswith("--workdir=") for word in job):
+            words = [*words, "--workdir=/mnt/mobilebert/run"]
+        # Before the job's words.
+        process = launch(script, "--dry_run", *words[1:])
+        assert process.returncode == 0, process.stderr
+        if job:
+            parse(job)
