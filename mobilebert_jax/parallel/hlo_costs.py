@@ -102,7 +102,7 @@ def _walk_loop(module: Module, computation: Computation, loop: Instruction, time
 
 
 def _collectives(module: Module, computation: Computation, each: Instruction, seen: set) -> Iterator[Collective]:
-    """Those of an instruction, also inside a fusion; one that is spread over several fusions (begun in one, ended in
+    """Those of an instruction, also inside a fusion. One that is spread over several fusions (begun in one, ended in
     another) counts once.
     """
     if each.opcode != "fusion":
@@ -119,4 +119,11 @@ def _collectives(module: Module, computation: Computation, each: Instruction, se
         key = (part.opcode, part.attribute("channel_id"))
         if found is not None and key not in seen:
             seen.add(key)
-            yield found
+            yield _of_fusion(found, each)
+
+
+def _of_fusion(found: Collective, fusion: Instruction) -> Collective:
+    """An all-reduce of which each device keeps a part is written as a fusion of that and a slice."""
+    kept = sum(shape.bytes for shape in fusion.shapes)
+    scattered = found.kind == "all-reduce" and kept < found.bytes
+    return dataclasses.replace(found, kind="reduce-scatter") if scattered else found

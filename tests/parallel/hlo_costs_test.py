@@ -130,3 +130,34 @@ def test_of_a_stack_only_the_layer_moves_and_of_on_chip_memory_nothing():
     layer = 8 * 16 * 4
     moved = {name: moved_bytes(module, main, each) for name, each in main.instructions.items()}
     assert moved == {"s": 0, "v": 0, "i": 0, "take": 2 * layer, "twice": 2 * layer, "copy": layer, "done": layer}
+
+
+SCATTERED = """HloModule m
+%add (x: f32[], y: f32[]) -> f32[] {
+  %x = f32[] parameter(0)
+  %y = f32[] parameter(1)
+  ROOT %z = f32[] add(%x, %y)
+}
+%all-reduce-scatter.1 (g: f32[64,32], i: s32[]) -> f32[8,32] {
+  %g = f32[64,32] parameter(0)
+  %i = s32[] parameter(1)
+  %zero = s32[] constant(0)
+  %sum = f32[64,32] all-reduce(%g), channel_id=3, replica_groups=[1,8]<=[8], to_apply=%add
+  ROOT %own = f32[8,32] dynamic-slice(%sum, %i, %zero), dynamic_slice_sizes={8,32}
+}
+ENTRY %main (g: f32[64,32], i: s32[]) -> (f32[8,32], f32[64,32]) {
+  %g = f32[64,32] parameter(0)
+  %i = s32[] parameter(1)
+  %scattered = f32[8,32] fusion(%g, %i), kind=kCustom, calls=%all-reduce-scatter.1
+  %whole = f32[64,32] all-reduce(%g), channel_id=4, replica_groups=[1,8]<=[8], to_apply=%add
+  ROOT %out = (f32[8,32], f32[64,32]) tuple(%scattered, %whole)
+}
+"""
+
+
+def test_a_sum_of_which_each_device_keeps_a_part_is_a_reduce_scatter():
+    found = total(work_of(parse_module(SCATTERED)), lambda name: 1, 1.0, 1.0).collectives
+    assert [(each.kind, each.bytes, runs) for each, runs in found] == [
+        ("reduce-scatter", 64 * 32 * 4, 1.0),
+        ("all-reduce", 64 * 32 * 4, 1.0),
+    ]
