@@ -65,7 +65,7 @@ def _join(timeout: int, **arguments) -> None:
 def _in_a_cluster() -> bool:
     if any(name in os.environ for name in IN_A_CLUSTER):
         return True
-    # Of a TPU VM: accel0 and so on for older kinds of chips, vfio/0 for newer ones and for other devices; JAX then asks.
+    # Of a TPU VM: accel0 for older kinds of chips, vfio/0 for newer ones, and for other devices too; JAX then asks.
     chips = any(any(Path("/dev").glob(pattern)) for pattern in ("accel[0-9]*", "vfio/[0-9]*"))
     return chips and "TPU_SKIP_MDS_QUERY" not in os.environ
 
