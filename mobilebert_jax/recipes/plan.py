@@ -22,7 +22,7 @@ from mobilebert_jax.recipes.layouts import make_layout
 from mobilebert_jax.recipes.plan_report import DAY, Memory, StepCost, mean_cost, memory_of, step_cost
 from mobilebert_jax.recipes.plan_steps import PhaseSteps, phase_steps
 from mobilebert_jax.recipes.settings import PHASES, active_phases, at_run_time, check_config, model_config
-from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.text.tokenizer import load_tokenizer
 from mobilebert_jax.training.program import Program
 from mobilebert_jax.utils.errors import UserError, first_line
 
@@ -79,7 +79,7 @@ def planned_phases(config: ConfigDict, phases: Sequence[str]) -> tuple[str, ...]
 def networks(config: ConfigDict) -> tuple[ModelConfig, ModelConfig]:
     """Teacher and student with the vocabulary that the run will have."""
     given = config.data.tokenizer
-    words = config.data.vocab_size if given == "train" else Tokenizer.load(given).vocab_size
+    words = config.data.vocab_size if given == "train" else load_tokenizer(given).vocab_size
     student = model_config(config, "student", words)
     if not config.teacher.path:
         return model_config(config, "teacher", words), student

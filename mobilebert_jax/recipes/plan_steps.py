@@ -69,7 +69,8 @@ class PhaseSteps:
             out_shardings=shardings_of(state),
         )
         control = _replicated(jax.eval_shape(lambda: control_at(self.plan, 0)), layout)
-        return step.lower(state, rest, teacher, abstract_batch(self.config[self.name], layout.batch), control)
+        batch = abstract_batch(self.config[self.name], self.config.data.packing, layout.batch)
+        return step.lower(state, rest, teacher, batch, control)
 
     def held(self, program: Program, layout: Layout) -> int:
         """Bytes of a device that the loop holds beside a step's arguments: the trained part as the stage began."""
@@ -128,8 +129,8 @@ def phase_steps(config: ConfigDict, names: tuple[str, ...], teacher: ModelConfig
         yield PhaseSteps(name, config, *planned, model, guide)
 
 
-def abstract_batch(settings: ConfigDict, sharding: Any = None) -> Batch:
-    """A batch of a phase as shapes: `Batch` says what is in it."""
+def abstract_batch(settings: ConfigDict, packing: bool = False, sharding: Any = None) -> Batch:
+    """A batch of a phase as shapes: `Batch` says what is in it, of pairs of segments or of packed rows."""
     size, length = settings.batch_size, settings.sequence_length
 
     def field(*dims: int, dtype: Any = jnp.int32) -> jax.ShapeDtypeStruct:
@@ -139,7 +140,8 @@ def abstract_batch(settings: ConfigDict, sharding: Any = None) -> Batch:
     if "max_predictions" not in settings:
         return batch | {"start_positions": field(), "end_positions": field()}
     most = settings.max_predictions
-    batch |= {"masked_positions": field(most), "masked_ids": field(most), "next_sentence_labels": field()}
+    batch |= {"masked_positions": field(most), "masked_ids": field(most)}
+    batch |= {"segment_ids": field(length)} if packing else {"next_sentence_labels": field()}
     return batch | {"masked_weights": field(most, dtype=jnp.float32)}
 
 

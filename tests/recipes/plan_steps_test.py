@@ -175,8 +175,12 @@ def test_an_abstract_batch_looks_like_a_real_one(tiny_run, tmp_path):
     data = prepare(config, tmp_path, Stopper())
     real = pretraining_examples(config, config.teacher, data.train, data.tokenizer, 0).batch(0)
     assert shapes(abstract_batch(config.teacher)) == shapes(real)
+    config.unlock()
+    config.data.packing = True
+    packed = pretraining_examples(config, config.teacher, data.train, data.tokenizer, 0).batch(0)
+    assert shapes(abstract_batch(config.teacher, packing=True)) == shapes(packed)
     questions = load_questions(config.finetune.questions, "squad2")[0]
     cfg = model_config(config, "student", data.tokenizer.vocab_size)
     encoder = init_params(build_model(cfg, "pretraining"), 0)["encoder"]
     phase = finetune_phase(config, cfg, encoder, data.tokenizer, questions)
-    assert shapes(abstract_batch(config.finetune)) == shapes(next(phase.batches(0, 1)))
+    assert shapes(abstract_batch(config.finetune)) == shapes(next(phase.batches(0, 1)).batch)
