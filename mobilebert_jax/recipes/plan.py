@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -106,17 +107,25 @@ def compile_step(steps: PhaseSteps, program: Program, layout: Layout) -> Compile
     """Compiles one program; UserError when it does not fit, or when libtpu is in use."""
     began = time.monotonic()
     lowered = steps.lower(program, layout)
-    try:
-        compiled = lowered.compile()
-    except jax.errors.JaxRuntimeError as error:
-        kind = DoesNotFit if _is_too_large(str(error)) else UserError
-        raise kind(explain(steps, layout.batch_shards, str(error))) from error
-    took = time.monotonic() - began
-    try:
-        text = compiled.as_text()
-    except jax.errors.JaxRuntimeError as error:
-        raise UserError(f"{steps.name}: the step compiles, but libtpu cannot print it: {first_line(error)}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            compiled = lowered.compile({"xla_dump_to": folder, "xla_dump_hlo_as_text": True})
+        except jax.errors.JaxRuntimeError as error:
+            kind = DoesNotFit if _is_too_large(str(error)) else UserError
+            raise kind(explain(steps, layout.batch_shards, str(error))) from error
+        took = time.monotonic() - began
+        text = _text(compiled, Path(folder))
     return Compiled(memory_of(compiled), work_of(parse_module(text)), took)
+
+
+def _text(compiled: jax.stages.Compiled, folder: Path) -> str:
+    """The compiled program, from what the compiler wrote into `folder` where it did.
+
+    `as_text` makes it from libtpu's binary form, and cannot read some asynchronous instructions of v5p and v6e programs
+    (jaxlib 0.10.2).
+    """
+    written = list(folder.glob("*.after_optimizations.txt"))
+    return written[0].read_text(encoding="utf-8") if len(written) == 1 else compiled.as_text()
 
 
 _SIZES = re.compile(r"(\d+(?:\.\d+)?)([KMGT])\b")
