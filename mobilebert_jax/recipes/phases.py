@@ -12,25 +12,10 @@ from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.recipes.data import PreparedData, pretraining_examples
 from mobilebert_jax.recipes.heldout import pretraining_evaluation, transfer_evaluation
 from mobilebert_jax.recipes.layouts import example_feed, layout_fields, made_in_place
-from mobilebert_jax.recipes.plans import (
-    alone_plan,
-    distill_coefficients,
-    distill_plan,
-    transfer_plan,
-)
-from mobilebert_jax.recipes.settings import (
-    model_config,
-    phase_seed,
-    phase_settings,
-    transfer_pair,
-)
+from mobilebert_jax.recipes.programs import distill_programs, teacher_programs, transfer_programs
+from mobilebert_jax.recipes.settings import model_config, phase_seed, phase_settings
 from mobilebert_jax.recipes.student import Teacher, initial_student
-from mobilebert_jax.training.alone import AloneProgram
-from mobilebert_jax.training.joint import PairProgram
 from mobilebert_jax.training.loop import Phase
-from mobilebert_jax.training.program import Program
-from mobilebert_jax.training.stages import Plan, Stage
-from mobilebert_jax.training.transfer import BlockProgram, PrefixProgram, Transfer
 from mobilebert_jax.utils.types import Batch, Params
 
 
@@ -39,14 +24,12 @@ def teacher_phase(config: ConfigDict, data: PreparedData, layout: Layout | None 
     cfg = model_config(config, "teacher", data.tokenizer.vocab_size)
     model = build_model(cfg, "pretraining")
     settings = config.teacher
-    coefficients = {"masked_lm": 1.0, "next_sentence": settings.next_sentence}
-    plan = alone_plan("teacher", settings.steps, cfg.num_hidden_layers, coefficients)
-    program = AloneProgram(model, coefficients)
+    plan, programs = teacher_programs(config, cfg)
     train, heldout = _examples(config, "teacher", data)
     return Phase(
         **phase_settings(config, "teacher", plan.steps),
         plan=plan,
-        programs=(program,),
+        programs=programs,
         **layout_fields(layout, model),
         batches=example_feed(layout, settings.batch_size, train.batch),
         init=lambda: made_in_place(layout, model, lambda: init_params(model, phase_seed(config, "teacher"))),
@@ -58,36 +41,23 @@ def teacher_phase(config: ConfigDict, data: PreparedData, layout: Layout | None 
 def transfer_phase(config: ConfigDict, data: PreparedData, teacher: Teacher, layout: Layout | None = None) -> Phase:
     """Block by block, or all blocks at once, from the teacher's hidden states and attention."""
     settings, cfg = config.transfer, model_config(config, "student", data.tokenizer.vocab_size)
-    pair = transfer_pair(config, teacher.cfg, cfg)
-    plan = transfer_plan(config, cfg.num_hidden_layers)
-    transfer, model = Transfer(pair, plan.stages[0].coefficients), build_model(cfg, "pretraining")
+    plan, programs = transfer_programs(config, teacher.cfg, cfg)
+    model = build_model(cfg, "pretraining")
     train, heldout = _examples(config, "transfer", data)
     return Phase(
         **phase_settings(config, "transfer", plan.steps, clip_frozen=settings.tf1_compat),
         plan=plan,
-        programs=transfer_programs(plan, transfer),
+        programs=programs,
         **layout_fields(layout, model),
         batches=example_feed(layout, settings.batch_size, train.batch),
         init=_student_of(config, cfg, teacher, train.batch, layout),
         networks={"teacher": (teacher.cfg, teacher.params), "student": (cfg, None)},
         teacher=teacher.params,
-        evaluate=transfer_evaluation(transfer, teacher.params, heldout.batch, settings.evaluate_batches, layout),
+        evaluate=transfer_evaluation(
+            programs[0].transfer, teacher.params, heldout.batch, settings.evaluate_batches, layout
+        ),
         meta={"teacher": teacher.source},
     )
-
-
-def transfer_programs(plan: Plan, transfer: Transfer) -> tuple[Program, ...]:
-    """The cheapest program for each stage; stages of one kind share one program, hence one compilation."""
-    made: dict[tuple, Program] = {}
-
-    def make(stage: Stage) -> Program:
-        if stage.walk == "block":
-            return BlockProgram(transfer)
-        if stage.walk == "prefix":
-            return PrefixProgram(transfer, with_embeddings=transfer.pair.tf1_compat)
-        return PairProgram(transfer, stage.coefficients, stage.trains_blocks_only)
-
-    return tuple(made.setdefault((stage.walk, *stage.coefficients.items()), make(stage)) for stage in plan.stages)
 
 
 def distill_phase(
@@ -99,21 +69,12 @@ def distill_phase(
     """
     settings, cfg = config.distill, model_config(config, "student", data.tokenizer.vocab_size)
     model = build_model(cfg, "pretraining")
-    plan = distill_plan(config, cfg.num_hidden_layers)
-    stage = plan.stages[0]
-    if stage.transfers:
-        transfer = Transfer(transfer_pair(config, teacher.cfg, cfg), stage.coefficients)
-        program = PairProgram(transfer, stage.coefficients, blocks_only=False)
-    else:
-        # With the ground truth alone there is no teacher in the graph, and the reference switches dropout on.
-        alone = "distillation" not in stage.coefficients
-        teacher_model = None if alone else build_model(teacher.cfg, "pretraining")
-        program = AloneProgram(model, distill_coefficients(config), teacher_model, dropout=alone)
+    plan, programs = distill_programs(config, teacher.cfg, cfg)
     train, heldout = _examples(config, "distill", data)
     return Phase(
         **phase_settings(config, "distill", plan.steps),
         plan=plan,
-        programs=(program,),
+        programs=programs,
         **layout_fields(layout, model),
         batches=example_feed(layout, settings.batch_size, train.batch),
         init=_student_of(config, cfg, teacher, train.batch, layout) if student is None else lambda: student,
