@@ -130,7 +130,7 @@ def commands_of_readme(program):
     """The commands of launch/README.md that call this, each as its words."""
     text = (LAUNCH / "README.md").read_text().replace("\\\n", " ")
     lines = [line.strip().replace(" ...", "") for line in text.splitlines() if line.startswith(f"    {program}")]
-    return [shlex.split(line) for line in lines]
+    return [shlex.split(line, comments=True) for line in lines]
 
 
 def test_the_readme_s_own_commands_are_ours():
@@ -148,7 +148,6 @@ def test_the_readme_s_scripts_accept_their_words(script):
         job = words[words.index("--") + 1 :] if "--" in words else []
         if job and not any(word.startswith("--workdir=") for word in job):
             words = [*words, "--workdir=/mnt/mobilebert/run"]
-        # Before the job's words.
         process = launch(script, "--dry_run", *words[1:])
         assert process.returncode == 0, process.stderr
         if job:
