@@ -111,7 +111,7 @@ def test_with_libtpu_for_real(tiny_run):
         (["--topology=v9:2x2"], "no kind 'v9'; there are v4, v5e, v5p, v6e, 7x"),
         (["--topology=v5e:2x2", "--phases=teach"], "--phases=teach: no such phase; there are teacher, transfer"),
         (["--topology=v5e:2x2", "--config.mesh.preset=ddp"], "mesh.preset='ddp': must be one of dp, fsdp"),
-        (["--topology=v5e:2x2", "--config.mesh.fsdp=3"], "does not divide the 4 devices"),
+        (["--topology=v5e:2x2", "--config.mesh.fsdp=3"], "does not divide the number of devices, 4"),
         (["--topology=v5e:2x2", "--config.teacher.batch_size=30"], "teacher.batch_size=30: cannot be split"),
         (["--topology=v5e:2x2", "--config.teacher.steps=0"], "teacher.steps=0: must be at least 1"),
         (["--topology=v5e:2x2", "--config.teacher.path=nowhere"], "teacher.path=nowhere: no model folder"),
