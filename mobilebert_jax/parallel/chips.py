@@ -58,6 +58,19 @@ CHIPS_PER_HOST = 4
 """Of a slice that has several hosts."""
 
 
+GPUS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "GH200": 989e12, "B200": 2250e12}
+"""bf16 products a second without sparsity, by a word of the device's name: NVIDIA's data sheets of the SXM boards, half
+of what is marked "with sparsity" there; the PCIe boards do less."""
+
+
+def peak_flops(device_kind: str) -> float | None:
+    """bf16 products a second that a device does at most, an addition counted apart; None for what is in no table."""
+    chip = chip_of(device_kind)
+    if chip is not None:
+        return chip.flops
+    return next((GPUS[word] for word in device_kind.replace("-", " ").split() if word in GPUS), None)
+
+
 def chip_of(device_kind: str) -> Chip | None:
     """The chip whose devices call themselves so; None for what is not in the table."""
     return next((chip for chip in CHIPS.values() if chip.device_kind == device_kind), None)

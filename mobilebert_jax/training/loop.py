@@ -13,6 +13,7 @@ import jax
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.parallel import processes
+from mobilebert_jax.parallel.chips import peak_flops
 from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.training.checkpoints import Checkpoints
 from mobilebert_jax.training.devices import OneDevice, OnMesh
@@ -114,7 +115,10 @@ class _PhaseRun:
         self.record = Record(folder, phase.name, self.step, meta.get("unlogged"))
         stages = phase.plan.stages
         work = phase.work or (1.0,) * len(stages)
-        self.work = Work(tuple((stage.steps, each) for stage, each in zip(stages, work, strict=True)), phase.later)
+        amounts = tuple((stage.steps, each) for stage, each in zip(stages, work, strict=True))
+        self.work = Work(amounts, phase.later, counted=bool(phase.work))
+        peak = peak_flops(jax.devices()[0].device_kind)
+        self.peak = peak and peak * jax.device_count()
 
     def _resume(self) -> tuple[Params, Any, dict[str, Any]]:
         """(whole parameters, slots or None, what else was recorded): from the newest checkpoint, or fresh."""
@@ -258,7 +262,8 @@ class _PhaseRun:
         """Writes the means since the last line, and shows them with the pace and the time left."""
         stage = self.phase.plan.stages[index].name
         counted = {"skipped": self.skipped} if self.phase.nonfinite_skips else {}
-        means, pace = self.record.log(self.step, stage, **counted), self.record.pace
+        used = functools.partial(self.work.utilization, index, self.peak)
+        means, pace = self.record.log(self.step, stage, used, **counted), self.record.pace
         left = self.work.left(index, end - self.step, pace.seconds_per_step)
         progress.show(self.step, stage, means, pace, left)
 

@@ -1,16 +1,31 @@
-"""How fast a run goes: examples and tokens a second, the share of time it waits for data, the time left."""
+"""How fast a run goes: examples and tokens a second, how long steps take, what waits for data, the time left."""
 
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+PERCENTILES = ("median", "p95", "max")
+
+Used = Callable[[float], dict[str, float]]
+"""The mean seconds of a step -> what share of the machine that is, such as `mfu`."""
+
+
+def nothing_used(seconds: float) -> dict[str, float]:
+    """Where nobody counts."""
+    return {}
 
 
 class Pace:
     """Counts since the last `take`; what lies in `paused` (compiling, saving, evaluation) is no time of training."""
 
     def __init__(self):
-        self._begin = time.perf_counter()
+        self._begin = self._last = time.perf_counter()
+        self._each: list[float] = []
+        self._used: dict[str, float] = {}
         self._steps = self._examples = self._tokens = 0
         self._waited = 0.0
         self._rates = {"examples_per_second": 0.0, "tokens_per_second": 0.0}
@@ -22,27 +37,37 @@ class Pace:
         self._examples += examples
         self._tokens += tokens
         self._waited += waited
+        # The loop is at most one step ahead of the device, so this is how long steps take.
+        now = time.perf_counter()
+        self._each.append(now - self._last)
+        self._last = now
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Time that does not count."""
         began = time.perf_counter()
         yield
-        self._begin += time.perf_counter() - began
+        paused = time.perf_counter() - began
+        self._begin += paused
+        self._last += paused
 
-    def take(self) -> dict[str, float]:
-        """Examples and tokens a second, and starts over."""
+    def take(self, used: Used = nothing_used) -> dict[str, Any]:
+        """Examples and tokens a second, the spread of the steps' seconds, what they `used`; starts over."""
         now = time.perf_counter()
         seconds = max(now - self._begin, 1e-9)
         self._rates = {"examples_per_second": self._examples / seconds, "tokens_per_second": self._tokens / seconds}
         self.seconds_per_step, self.waiting = seconds / max(self._steps, 1), self._waited / seconds
+        spread = dict(zip(PERCENTILES, np.percentile(self._each or [0.0], [50, 95, 100]).tolist(), strict=True))
         self._begin, self._steps, self._examples, self._tokens, self._waited = now, 0, 0, 0, 0.0
-        return self._rates
+        self._each = []
+        self._used = used(self.seconds_per_step)
+        return {**self._rates, **self._used, "step_seconds": spread}
 
     def __str__(self) -> str:
         """The last rates taken, as progress shows them."""
         examples, tokens = self._rates.values()
-        return f"{examples:,.0f} ex/s, {tokens:,.0f} tok/s, data wait {self.waiting:.0%}"
+        mfu = f", MFU {self._used['mfu']:.1%}" if "mfu" in self._used else ""
+        return f"{examples:,.0f} ex/s, {tokens:,.0f} tok/s{mfu}, data wait {self.waiting:.0%}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +77,22 @@ class Work:
     Attributes:
         stages: (steps, work of one step) of each of the phase's stages.
         later: the work of all phases that follow.
+        counted: whether the unit is a multiply-add.
     """
 
     stages: tuple[tuple[int, float], ...]
     later: float = 0.0
+    counted: bool = False
+
+    def utilization(self, index: int, peak: float | None, seconds_per_step: float) -> dict[str, float]:
+        """`mfu`: the share of `peak`, in multiplications and additions a second, that a step of stage `index` uses.
+
+        Counted are the products that the step cannot do without: a teacher's forward, forward and backward of what
+        learns, nothing twice. {} where the unit of work is not multiply-adds (`counted`), or the peak is not known.
+        """
+        if not (self.counted and peak and seconds_per_step):
+            return {}
+        return {"mfu": 2 * self.stages[index][1] / seconds_per_step / peak}
 
     def left(self, index: int, steps: int, seconds_per_step: float) -> dict[str, float]:
         """Seconds left of `stage`, `phase` and `run`, as far as these differ.

@@ -9,7 +9,7 @@ from mobilebert_jax.training.events import EventFile
 from mobilebert_jax.training.feed import Fed
 from mobilebert_jax.training.memory import memory_in_use
 from mobilebert_jax.training.metrics import Means, MetricsFile, read_metrics
-from mobilebert_jax.training.pace import Pace
+from mobilebert_jax.training.pace import Pace, Used, nothing_used
 from mobilebert_jax.utils.faults import naming
 
 FLAGS = ("healthy", "skipped", "asked")
@@ -38,11 +38,14 @@ class Record:
         self._means.add({**kept, "data_wait": waited})
         self.pace.add(fed.examples, fed.tokens, waited)
 
-    def log(self, step: int, stage: str, **more: Any) -> dict[str, Any]:
-        """Writes the means since the last line, with pace, seconds of the phase and memory; returns the means."""
+    def log(self, step: int, stage: str, used: Used = nothing_used, **more: Any) -> dict[str, Any]:
+        """Writes the means since the last line, with pace, seconds of the phase and memory; returns the means.
+
+        `used`: as in `Pace.take`.
+        """
         means = self._means.take()
         seconds = round(time.perf_counter() - self._began, 3)
-        said = {**self.pace.take(), "seconds": seconds, "memory": memory_in_use(), **more}
+        said = {**self.pace.take(used), "seconds": seconds, "memory": memory_in_use(), **more}
         self._write({"step": step, "phase": self._phase, "stage": stage, **means, **said})
         return means
 

@@ -1,5 +1,6 @@
 import pytest
 
+from mobilebert_jax.parallel.chips import peak_flops
 from mobilebert_jax.training import pace
 from mobilebert_jax.training.pace import Pace, Work
 
@@ -18,7 +19,8 @@ def test_rates_count_training_time_and_real_tokens_alone(clock):
     with measured.paused():
         clock[0] += 50
     clock[0] += 4
-    assert measured.take() == {"examples_per_second": 2.0, "tokens_per_second": 10.0}
+    found = measured.take()
+    assert (found["examples_per_second"], found["tokens_per_second"]) == (2.0, 10.0)
     assert (measured.seconds_per_step, measured.waiting) == (2.0, 0.25)
     assert str(measured) == "2 ex/s, 10 tok/s, data wait 25%"
 
@@ -30,7 +32,8 @@ def test_take_starts_over(clock):
     measured.take()
     measured.add(4, 20, waited=0.0)
     clock[0] += 1
-    assert measured.take() == {"examples_per_second": 4.0, "tokens_per_second": 20.0}
+    found = measured.take()
+    assert (found["examples_per_second"], found["tokens_per_second"]) == (4.0, 20.0)
     assert measured.waiting == 0
 
 
@@ -44,3 +47,39 @@ def test_the_time_left_counts_cheap_and_dear_stages_and_what_comes_after_the_pha
 def test_what_is_the_same_is_said_once():
     assert Work(((10, 7.0),)).left(0, 5, seconds_per_step=2.0) == {"phase": 10.0}
     assert Work(((10, 7.0),), later=70.0).left(0, 5, seconds_per_step=2.0) == {"phase": 10.0, "run": 30.0}
+
+
+def test_the_spread_of_the_steps_leaves_pauses_out(clock):
+    measured = Pace()
+    for seconds in (1.0, 2.0, 9.0):
+        clock[0] += seconds
+        with measured.paused():
+            clock[0] += 100
+        measured.add(4, 20, waited=0.0)
+    assert measured.take()["step_seconds"] == {"median": 2.0, "p95": pytest.approx(8.3), "max": 9.0}
+    clock[0] += 5
+    measured.add(4, 20, waited=0.0)
+    assert measured.take()["step_seconds"] == {"median": 5.0, "p95": 5.0, "max": 5.0}
+
+
+def test_what_steps_used_is_written_and_shown(clock):
+    measured = Pace()
+    measured.add(4, 20, waited=0.0)
+    clock[0] += 2
+    assert measured.take(lambda seconds: {"mfu": seconds / 5})["mfu"] == 0.4
+    assert ", MFU 40.0%, data wait" in str(measured)
+
+
+def test_utilization_is_the_share_of_the_peak_that_the_work_takes():
+    work = Work(((10, 3e12), (10, 6e12)), counted=True)
+    assert work.utilization(1, 24e12, 2.0) == {"mfu": 0.25}
+    assert work.utilization(0, None, 2.0) == {}
+    assert Work(((10, 1.0),)).utilization(0, 24e12, 2.0) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "peak"),
+    [("NVIDIA H200", 989e12), ("NVIDIA A100-SXM4-80GB", 312e12), ("TPU v5 lite", 197e12), ("cpu", None)],
+)
+def test_peaks_are_known_by_the_device_s_name(kind, peak):
+    assert peak_flops(kind) == peak
