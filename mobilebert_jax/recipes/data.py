@@ -1,6 +1,7 @@
 """Text to tokenizer, token stores and example batches, in `workdir/data`."""
 
 import dataclasses
+import functools
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
@@ -171,7 +172,10 @@ def preparation_of(config: ConfigDict, workdir: Path, stopper: Stopper, corpus: 
     """What the config's store is made of; the tokenizer is made, or carried into the folder, on the way."""
     corpus = _Interruptible(corpus or configured_corpus(config), stopper)
     tokenizer = _tokenizer(config, corpus, workdir / "data" / "tokenizer", stopper)
-    data = config.data
+    return _preparation(config.data, corpus, tokenizer)
+
+
+def _preparation(data: ConfigDict, corpus: Iterable[str], tokenizer: Tokenizer) -> Preparation:
     return Preparation(corpus, tokenizer, data.heldout_fraction, data.sentences, data.shard_bytes)
 
 
@@ -186,10 +190,7 @@ def estimate_data(config: ConfigDict, workdir: Path, stopper: Stopper) -> Estima
             return interruptible(lambda: _trained(data, documents), stopper, UNPREPARED)
         return load_tokenizer(folder if made else data.tokenizer)
 
-    def preparation_of(documents: list[str], tokenizer: Tokenizer) -> Preparation:
-        return Preparation(documents, tokenizer, data.heldout_fraction, data.sentences, data.shard_bytes)
-
-    return estimate(workdir / "data", corpus, tokenizer_of, preparation_of, data.workers)
+    return estimate(workdir / "data", corpus, tokenizer_of, functools.partial(_preparation, data), data.workers)
 
 
 def open_data(workdir: Path, tokenizer: Tokenizer) -> PreparedData:

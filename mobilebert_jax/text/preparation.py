@@ -21,7 +21,6 @@ from mobilebert_jax.text.store import (
     SHARDS,
     SPLITS,
     VERSION,
-    TokenStore,
     open_shard,
     read_manifest,
     token_dtype,
@@ -99,8 +98,9 @@ def finished_store(folder: str | Path, preparation: Preparation) -> dict[str, An
     if manifest | preparation.identity != manifest:
         _check_tokenizer(folder, manifest, preparation)
         return None
-    for split in SPLITS:
-        TokenStore.open(folder, split)
+    for entry in manifest["shards"]:
+        for split in SPLITS:
+            open_shard(Path(folder), entry["name"], split, entry[split])
     return manifest
 
 
