@@ -21,6 +21,7 @@ from mobilebert_jax.recipes.settings import PHASES
 from mobilebert_jax.report.page import write_report
 from mobilebert_jax.text.shards import Share
 from mobilebert_jax.training.stopping import Stopper, interruptible
+from mobilebert_jax.training.trace import Traced
 from mobilebert_jax.utils.errors import Stopped, UserError
 
 
@@ -71,7 +72,8 @@ def finetune(options: argparse.Namespace) -> None:
     _join_processes(options)
     config, source = load_with_source(options.config, _overrides(options))
     workdir = _workdir(options, f"-{options.task}")
-    results = finetune_folder(config, options.model, options.task, workdir, options.stopper, source)
+    traced = Traced.parse(options.profile) if options.profile else None
+    results = finetune_folder(config, options.model, options.task, workdir, options.stopper, source, traced)
     if is_first():
         print_results(results)
         print(f"finished: {workdir / 'model'}")
@@ -224,7 +226,8 @@ def _bench_load(options: argparse.Namespace) -> None:
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:
     _join_processes(options)
     config, source = load_with_source(options.config, options.overrides)
-    return run_recipe(config, _workdir(options), options.stopper, phases, source)
+    traced = Traced.parse(options.profile) if options.profile else None
+    return run_recipe(config, _workdir(options), options.stopper, phases, source, traced)
 
 
 def _join_processes(options: argparse.Namespace) -> None:

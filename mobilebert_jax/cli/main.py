@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
         ("distill", "the transfer and distill phases alone"),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        _run_options(command, distributed=name != "prepare")
+        _run_options(command, trains=name != "prepare")
         if name == "prepare":
             _prepare_options(command)
     _finetune_options(commands.add_parser("finetune", help="question answering on a model folder"))
@@ -168,23 +168,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run_options(command: argparse.ArgumentParser, distributed: bool = True) -> None:
+def _run_options(command: argparse.ArgumentParser, trains: bool = True) -> None:
     command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
     command.add_argument("--workdir", default="", help="the run's folder (default: runs/ and the config's name)")
     command.add_argument("--max_minutes", type=float, default=0.0, help="save and exit 42 after so many minutes")
-    if distributed:
-        _process_options(command)
+    if trains:
+        _training_options(command)
     command.add_argument("--print_config", action="store_true", help="print every setting and its value, do nothing")
     command.epilog = "--config.a.b=value changes one setting of the config, as often as needed"
 
 
-def _process_options(command: argparse.ArgumentParser) -> None:
-    """Found by itself on Cloud TPU, GKE and SLURM; elsewhere every process is given the first three."""
+def _training_options(command: argparse.ArgumentParser) -> None:
+    """Processes find each other on Cloud TPU, GKE and SLURM; elsewhere each is given the first three."""
     command.add_argument("--coordinator", default="", metavar="HOST:PORT", help="where process 0 can be reached")
     command.add_argument("--num_processes", type=int, default=0, help="of this run, each with devices of its own")
     command.add_argument("--process_id", type=int, default=-1, help="this one's number, from 0")
     text = "seconds that processes wait for each other (default: %(default)s)"
     command.add_argument("--coordinator_timeout", type=int, default=300, help=text)
+    text = "record so many steps of every phase, or PHASE:FIRST-LAST, in <phase>/profile"
+    command.add_argument("--profile", default="", metavar="STEPS", help=text)
 
 
 def _prepare_options(command: argparse.ArgumentParser) -> None:

@@ -35,6 +35,7 @@ from mobilebert_jax.recipes.settings import (
     phase_seed,
     phase_settings,
 )
+from mobilebert_jax.recipes.watch import check_traced, time_spent
 from mobilebert_jax.recipes.workdir import claim, file_input
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_features import SquadFeatures
@@ -42,7 +43,9 @@ from mobilebert_jax.tasks.squad_predict import write_predictions
 from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.training.loop import Phase, run_phase
 from mobilebert_jax.training.stopping import HasReason, Stopper, stop_if_asked
+from mobilebert_jax.training.time_spent import TimeSpent
 from mobilebert_jax.training.together import SharedStopper, agreed_reason, interruptible_together
+from mobilebert_jax.training.trace import Traced
 from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.files import read_json, write_json
 from mobilebert_jax.utils.types import Batch, Params
@@ -60,11 +63,12 @@ def finetune_folder(
     workdir: str | Path,
     stopper: Stopper,
     source: Mapping[str, Any] | None = None,
+    traced: Traced | None = None,
 ) -> dict[str, Any]:
     """Fine-tunes any model folder with a tokenizer on the config's questions, in a folder of its own.
 
     The finished model lies in `workdir/model`; the results are those of `finetune`. Started again, it continues.
-    `source`: as in `claim`.
+    `source`: as in `claim`; `traced`: steps that the profiler records.
 
     Raises:
         UserError: bad config, questions, model or workdir. Stopped: asked to stop, the state is saved.
@@ -80,11 +84,15 @@ def finetune_folder(
         check_network(layout, read_encoder(config, model_folder)[0], model_folder)
         return {"--model": file_input("--model", model_folder), "--task": task, **question_inputs(config)}
 
+    began = stopper.began
     with SharedStopper(stopper) as stopper, contextlib.ExitStack() as held:
+        if traced:
+            check_traced(config, traced, ["finetune"])
         inputs = on_first(checked)
         on_first(lambda: held.enter_context(locked(workdir)))
         on_first(lambda: claim(Path(workdir), config, inputs, source))
-        return finetune(config, model_folder, task, Path(workdir), stopper, make_layout(config))
+        spent = held.enter_context(time_spent(workdir, began))
+        return finetune(config, model_folder, task, Path(workdir), stopper, make_layout(config), spent, traced)
 
 
 def question_inputs(config: ConfigDict) -> dict[str, str]:
@@ -104,13 +112,15 @@ def finetune(
     workdir: Path,
     stopper: HasReason,
     layout: Layout | None = None,
+    spent: TimeSpent | None = None,
+    traced: Traced | None = None,
 ) -> dict[str, Any]:
     """The finetune phase in `workdir/finetune`, from where it stopped; the model also in `workdir/model`.
 
     Returns what results.json holds: `questions` (their number), `task`, scores of the `student` and of `baselines`;
-    {} in any process but the first.
+    {} in any process but the first. `spent`, `traced`: as in `run_phase`.
     """
-    folder = workdir / "finetune"
+    folder, spent = workdir / "finetune", spent or TimeSpent()
     # Written last: with it, everything is there.
     if first_says((folder / "results.json").exists()):
         return on_first(lambda: read_json(folder / "results.json")) or {}
@@ -122,9 +132,10 @@ def finetune(
     phase = interruptible_together(
         lambda: finetune_phase(config, cfg, encoder, tokenizer, train, layout), stopper, NEXT
     )
-    params = run_phase(phase, folder, stopper)
+    params = run_phase(phase, folder, stopper, spent, traced)
     params = jax.tree.map(jnp.asarray, whole(params)) if layout else params
-    results = on_first(lambda: _score(config, cfg, params, tokenizer, heldout, task, workdir, stopper))
+    with spent.spending("evaluate"):
+        results = on_first(lambda: _score(config, cfg, params, tokenizer, heldout, task, workdir, stopper))
     return results or {}
 
 

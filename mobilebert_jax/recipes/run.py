@@ -40,6 +40,7 @@ from mobilebert_jax.recipes.settings import (
     transfer_pair,
 )
 from mobilebert_jax.recipes.student import Teacher
+from mobilebert_jax.recipes.watch import check_traced, time_spent
 from mobilebert_jax.recipes.work import recipe_work
 from mobilebert_jax.recipes.workdir import claim, file_input, unchanged_if_refused
 from mobilebert_jax.text.corpus import Corpus
@@ -48,7 +49,9 @@ from mobilebert_jax.text.shards import ALL, Share
 from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.training.loop import Phase, run_phase
 from mobilebert_jax.training.stopping import HasReason, Stopper
+from mobilebert_jax.training.time_spent import TimeSpent
 from mobilebert_jax.training.together import SharedStopper, agreed_reason
+from mobilebert_jax.training.trace import Traced
 from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.placement import TEACHER
 from mobilebert_jax.utils.types import Params
@@ -60,30 +63,35 @@ def run_recipe(
     stopper: Stopper,
     phases: Sequence[str] = PHASES,
     source: Mapping[str, Any] | None = None,
+    traced: Traced | None = None,
 ) -> dict[str, Any]:
     """Runs the named phases of the config in `workdir`, continuing what is there.
 
     Leaves `<phase>/model/` after each phase, and `model/`, the finished student; a phase whose model is there is
     finished. Returns question-answering results, {} when that phase is not among them. `source`: as in `claim`.
+    `traced`: steps that the profiler records.
 
     Raises:
         UserError: bad config, text or workdir. Stopped: asked to stop, the state is saved.
     """
-    workdir = Path(workdir)
+    workdir, began = Path(workdir), stopper.began
     with SharedStopper(stopper) as stopper, contextlib.ExitStack() as held:
+        if traced:
+            check_traced(config, traced, phases)
         layout = on_first(lambda: _checked_layout(config, phases)) or make_layout(config)
         on_first(lambda: held.enter_context(locked(workdir)))
+        spent = held.enter_context(time_spent(workdir, began))
 
         def begin() -> PreparedData:
-            with unchanged_if_refused(workdir):
+            with spent.spending("prepare"), unchanged_if_refused(workdir):
                 data = _prepared(config, workdir, stopper, source)
                 check_examples(config, data)
                 if config.teacher.path:
-                    _Recipe(config, workdir, data, stopper, phases, layout).finished_teacher()
+                    _Recipe(config, workdir, data, stopper, phases, layout, spent).finished_teacher()
                 return data
 
         data = on_first(begin) or open_data(workdir, load_tokenizer(workdir / "data" / "tokenizer"))
-        recipe = _Recipe(config, workdir, data, stopper, phases, layout)
+        recipe = _Recipe(config, workdir, data, stopper, phases, layout, spent, traced)
         if "teacher" in phases:
             recipe.teacher()
         if "transfer" in phases or "distill" in phases:
@@ -156,9 +164,11 @@ class _Recipe:
         stopper: HasReason,
         phases: Sequence[str],
         layout: Layout | None,
+        spent: TimeSpent,
+        traced: Traced | None = None,
     ):
         self.config, self.workdir, self.data, self.stopper, self.phases = config, workdir, data, stopper, phases
-        self.layout = layout
+        self.layout, self.watched = layout, (spent, traced)
         self.student_config = model_config(config, "student", data.tokenizer.vocab_size)
 
     def teacher(self) -> None:
@@ -182,7 +192,9 @@ class _Recipe:
 
     def finetune(self) -> dict[str, Any]:
         """Question answering on the distilled student, scored on held-out questions."""
-        return finetune(self.config, self._model("distill"), "squad2", self.workdir, self.stopper, self.layout)
+        return finetune(
+            self.config, self._model("distill"), "squad2", self.workdir, self.stopper, self.layout, *self.watched
+        )
 
     def _transferred(self, teacher: Teacher) -> Params | None:
         """The student after knowledge transfer; None where transfer is part of distillation or left out."""
@@ -230,7 +242,7 @@ class _Recipe:
         phase = dataclasses.replace(phase, work=tuple(each for _, each in work[phase.name]), later=later)
         if reason := agreed_reason(self.stopper):
             raise Stopped(f"{reason}; {phase.name} comes next")
-        return run_phase(phase, self.workdir / phase.name, self.stopper)
+        return run_phase(phase, self.workdir / phase.name, self.stopper, *self.watched)
 
     def _publish(self, folder: Path, cfg: ModelConfig, params: Params) -> None:
         params = whole(params)

@@ -18,6 +18,7 @@ from mobilebert_jax.report.tables import (
     phase_table,
     question_table,
     tiles,
+    time_table,
 )
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import write_text
@@ -50,6 +51,7 @@ def make_page(run: RunFolder) -> str:
     style = Markup(Path(__file__).with_name("style.css").read_text(encoding="utf-8"))
     sections = [
         _section("Phases", lambda: phase_table(run)),
+        _section("Time", lambda: time_table(run)),
         *(_section(HEADLINES[name], lambda p=phase: _curves(p)) for name, phase in run.phases.items() if phase.train),
         _section("Masked LM, held out", lambda: masked_lm_table(run)),
         _section("Question answering, held out", lambda: question_table(run)),

@@ -10,6 +10,8 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.recipes.settings import PHASES, active_phases
 from mobilebert_jax.recipes.workdir import read_run
+from mobilebert_jax.training.time_spent import NAME as TIME_FILE
+from mobilebert_jax.training.time_spent import read_time, summed
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import read_json, read_json_lines
 
@@ -88,13 +90,17 @@ class PhaseLog:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run's folder as read: `run` is config.json, `config` the settings in it; the others are None until written."""
+    """A run's folder as read: `run` is config.json, `config` the settings in it; the others are None until written.
+
+    `time` is seconds by kind, {} until written.
+    """
 
     path: Path
     run: dict[str, Any]
     phases: dict[str, PhaseLog]
     results: dict[str, Any] | None
     manifest: dict[str, Any] | None
+    time: dict[str, float]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -127,7 +133,9 @@ def read_folder(workdir: str | Path) -> RunFolder:
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path / 'config.json'}: not the config.json of a run; give the folder of one") from error
     results = _optional_json(path / "finetune" / "results.json")
-    return RunFolder(path, run, phases, results, _optional_json(path / "data" / "manifest.json"))
+    lines = read_time(path / TIME_FILE)
+    time = summed(lines) if lines else {}
+    return RunFolder(path, run, phases, results, _optional_json(path / "data" / "manifest.json"), time)
 
 
 def _phase(path: Path, settings: dict[str, Any], name: str, active: bool) -> PhaseLog:

@@ -9,10 +9,23 @@ from mobilebert_jax.recipes.workdir import flat
 from mobilebert_jax.report.markup import MISSING, Markup, bar, duration, figure, join, note, percent, table, tag
 from mobilebert_jax.report.parameters import encoder_size
 from mobilebert_jax.report.run_folder import PhaseLog, RunFolder
+from mobilebert_jax.training.time_spent import goodput
 
 BASELINES = {"no_answer": "always silent", "first_sentence": "first sentence", "random_entry": "a random entry"}
 PLACES = {"host": "memory", "device": "device memory"}
 SCORES = {"exact": "exact", "f1": "F1", "HasAns_f1": "F1, answerable", "NoAns_f1": "F1, unanswerable"}
+
+SPENT = {
+    "step": "training steps",
+    "lost": "steps made anew after a restart",
+    "data": "waiting for data",
+    "compile": "compiling steps",
+    "checkpoint": "waiting for checkpoints",
+    "evaluate": "evaluation",
+    "prepare": "preparing text",
+    "init": "starting, reading models",
+}
+LEAST_SECONDS = 0.05
 
 
 def tiles(run: RunFolder) -> Markup:
@@ -131,6 +144,21 @@ def phase_table(run: RunFolder) -> Markup:
     header += [PLACES[place] for place in places]
     remark = "examples/s is the median; “in steps” leaves out compilation, evaluation and saving."
     return tag("div", table(header, rows), note(remark), cls="phases")
+
+
+def time_table(run: RunFolder) -> Markup:
+    """What the run's time went to, through all its restarts."""
+    if not run.time:
+        return note("Nothing has been written about it.")
+    there = sum(seconds for kind, seconds in run.time.items() if kind != "away")
+    rows = [
+        [words, duration(run.time[kind]), bar(run.time[kind] / max(there, 1e-9), percent(run.time[kind] / there))]
+        for kind, words in SPENT.items()
+        if run.time[kind] >= LEAST_SECONDS or kind == "step"
+    ]
+    away = f"; no process was there for {duration(run.time['away'])}" if run.time["away"] >= 1 else ""
+    remark = f"{duration(there)} with a process there, of which {percent(goodput(run.time))} trained (goodput){away}."
+    return join(table(["", "time", ""], rows, [list(SPENT).index("step")]), note(remark))
 
 
 def config_table(run: RunFolder) -> Markup:

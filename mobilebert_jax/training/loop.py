@@ -26,7 +26,9 @@ from mobilebert_jax.training.progress import Progress, brief, say
 from mobilebert_jax.training.record import Record
 from mobilebert_jax.training.stages import Plan
 from mobilebert_jax.training.stopping import Stopper, interruptible
+from mobilebert_jax.training.time_spent import TimeSpent
 from mobilebert_jax.training.together import agreed_reason, interruptible_together
+from mobilebert_jax.training.trace import Trace, Traced
 from mobilebert_jax.utils.errors import NonFiniteError, Stopped
 from mobilebert_jax.utils.types import Params
 
@@ -81,17 +83,24 @@ class Phase:
     later: float = 0.0
 
 
-def run_phase(phase: Phase, folder: str | Path, stopper: Stopper) -> Params:
+def run_phase(
+    phase: Phase, folder: str | Path, stopper: Stopper, spent: TimeSpent | None = None, traced: Traced | None = None
+) -> Params:
     """Trains the phase from where its folder says it stopped; returns the final whole parameters.
+
+    `spent` counts what the time goes to; the `traced` steps are recorded by the profiler.
 
     Raises:
         Stopped: the stopper asked for it; the state is saved.
         NonFiniteError: a step left the finite numbers; the checkpoints before it are kept.
     """
     with contextlib.closing(Checkpoints(Path(folder) / "checkpoints", phase.cadence.keep)) as checkpoints:
-        run = _PhaseRun(phase, Path(folder), checkpoints, stopper)
-        with contextlib.closing(run.record):
-            return run.run()
+        run = _PhaseRun(phase, Path(folder), checkpoints, stopper, spent or TimeSpent(), traced)
+        with contextlib.closing(run.record), contextlib.closing(run.trace):
+            try:
+                return run.run()
+            finally:
+                run.spent.write(phase.name, run.step)
 
 
 def _devices(phase: Phase) -> OneDevice:
@@ -104,8 +113,16 @@ def _devices(phase: Phase) -> OneDevice:
 class _PhaseRun:
     """One process' work on a phase: the mutable part of `run_phase`."""
 
-    def __init__(self, phase: Phase, folder: Path, checkpoints: Checkpoints, stopper: Stopper):
-        self.phase, self.checkpoints, self.stopper = phase, checkpoints, stopper
+    def __init__(
+        self,
+        phase: Phase,
+        folder: Path,
+        checkpoints: Checkpoints,
+        stopper: Stopper,
+        spent: TimeSpent,
+        traced: Traced | None,
+    ):
+        self.phase, self.checkpoints, self.stopper, self.spent = phase, checkpoints, stopper, spent
         self.steps = {}  # program -> compiled step
         self.devices = _devices(phase)
         self.asked: str | None = None  # the reason to stop that all processes know of
@@ -113,6 +130,8 @@ class _PhaseRun:
         self.params, self.opt_state, meta = self._resume()
         self.step, self.skipped = meta.get("step", 0), meta.get("skipped", 0)
         self.record = Record(folder, phase.name, self.step, meta.get("unlogged"))
+        self.trace = Trace(traced, phase.name, folder, self.step)
+        self.spent.resume(phase.name, self.step)
         stages = phase.plan.stages
         work = phase.work or (1.0,) * len(stages)
         amounts = tuple((stage.steps, each) for stage, each in zip(stages, work, strict=True))
@@ -144,8 +163,10 @@ class _PhaseRun:
         batches = self.phase.batches(self.step, plan.steps)
         with Progress(self.phase.name, plan.steps, self.step) as progress:
             while self.step < plan.steps:
-                self._run_stage(plan.index_at(self.step), batches, progress)
-        self.checkpoints.wait()
+                with self.spent.spending("step"):
+                    self._run_stage(plan.index_at(self.step), batches, progress)
+        with self.spent.spending("checkpoint"):
+            self.checkpoints.wait()
         return self.params
 
     def _unevaluated(self) -> bool:
@@ -165,14 +186,17 @@ class _PhaseRun:
         pending, self.record.pace = None, Pace()
         while self.step < end:
             waited = time.perf_counter()
-            fed = next(batches)
+            with self.spent.spending("data"):
+                fed = next(batches)
             waited = time.perf_counter() - waited
             asked = self.devices.asked(self.stopper.reason)
-            state, metrics = self._step(program, state, rest, phase.teacher, fed.batch, control, *asked)
+            with self.trace.step(self.step + 1):
+                state, metrics = self._step(program, state, rest, phase.teacher, fed.batch, control, *asked)
             # The metrics of the step before are read only now, so that the device never waits for the host.
             self._check(pending, program, state, rest, control)
             pending = (self.step, fed.batch, metrics)
             self.step += 1
+            self.trace.made(self.step, metrics)
             self.checkpoints.check()
             progress.advance()
             self.record.add(metrics, fed, waited)
@@ -202,7 +226,7 @@ class _PhaseRun:
         step = make_step(program, *settings, *self.devices.step_settings(state))
         self.steps[program] = step
         # The first call compiles; what it starts from is saved already.
-        with self.record.pace.paused():
+        with self.record.pace.paused(), self.spent.spending("compile"):
             return interruptible_together(lambda: step(state, *arguments), self.stopper, self._where())
 
     def _asked(self) -> bool:
@@ -228,13 +252,16 @@ class _PhaseRun:
         meta |= {"skipped": self.skipped} if self.phase.nonfinite_skips else {}
         meta |= {"unlogged": unlogged} if (unlogged := self.record.unlogged()) else {}
         if self._due(cadence.save, end):
-            self.checkpoints.save(self.step, params, state.opt_state, meta)
+            with self.spent.spending("checkpoint"):
+                self.checkpoints.save(self.step, params, state.opt_state, meta)
+            self.spent.write(self.phase.name, self.step)
         if self._due(cadence.evaluate, end) and not (self.asked or agreed_reason(self.stopper)):
             self._evaluate(self.step, params)
         self.asked = self.asked or agreed_reason(self.stopper)  # perhaps only since the evaluation began
         if self.asked:
-            self.checkpoints.save(self.step, params, state.opt_state, meta)
-            self.checkpoints.wait()
+            with self.spent.spending("checkpoint"):
+                self.checkpoints.save(self.step, params, state.opt_state, meta)
+                self.checkpoints.wait()
             self._stop_if_agreed()
 
     def _where(self) -> str:
@@ -249,8 +276,8 @@ class _PhaseRun:
         params = self.params if params is None else params
         work = functools.partial(evaluate, params, lambda: agreed_reason(self.stopper))
         try:
-            # What several processes compute together, none of them can leave to itself.
-            figures = work() if processes.several() else interruptible(work, self.stopper, "its figures are not made")
+            with self.spent.spending("evaluate"):
+                figures = self._figures(work)
         except Stopped:
             return
         if figures is None:  # a stop came first; they are made when the run goes on
@@ -258,12 +285,17 @@ class _PhaseRun:
         self.record.log_heldout(step, figures)
         say(f"{self.phase.name} step {step} held out: {brief(figures)}")
 
+    def _figures(self, work: Callable[[], Any]) -> dict[str, Any] | None:
+        # What several processes compute together, none of them can leave to itself.
+        return work() if processes.several() else interruptible(work, self.stopper, "its figures are not made")
+
     def _log(self, index: int, end: int, progress: Progress) -> None:
         """Writes the means since the last line, and shows them with the pace and the time left."""
         stage = self.phase.plan.stages[index].name
         counted = {"skipped": self.skipped} if self.phase.nonfinite_skips else {}
         used = functools.partial(self.work.utilization, index, self.peak)
-        means, pace = self.record.log(self.step, stage, used, **counted), self.record.pace
+        self.spent.write(self.phase.name, self.step)
+        means, pace = self.record.log(self.step, stage, used, **counted, **self.spent.goodput()), self.record.pace
         left = self.work.left(index, end - self.step, pace.seconds_per_step)
         progress.show(self.step, stage, means, pace, left)
 

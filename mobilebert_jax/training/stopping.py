@@ -31,10 +31,14 @@ class Stopper:
 
     Args:
         max_minutes: 0 for no limit.
+
+    Attributes:
+        began: `time.monotonic()` when it was made, which a command does first of all.
     """
 
     def __init__(self, max_minutes: float = 0.0):
-        self._deadline = time.monotonic() + 60 * max_minutes if max_minutes else None
+        self.began = time.monotonic()
+        self._deadline = self.began + 60 * max_minutes if max_minutes else None
         self._signal: str | None = None
 
     def install(self) -> None:

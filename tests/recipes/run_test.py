@@ -1,4 +1,5 @@
 import json
+import re
 
 import jax
 import numpy as np
@@ -7,6 +8,7 @@ from safetensors.numpy import load_file
 
 import mobilebert_jax as mb
 from mobilebert_jax.training.metrics import read_metrics
+from mobilebert_jax.training.time_spent import read_time, summed
 from tests.recipes.tiny_run import BOUNDARY, STEPS
 
 PHASES = list(STEPS)
@@ -62,11 +64,25 @@ def test_results_compare_the_student_with_baselines(finished_run):
 
 def test_a_terminal_less_run_prints_plain_lines_and_nothing_else(finished_run, tiny_run):
     lines = (tiny_run.folder / "stderr").read_text().splitlines()
-    strange = [line for line in lines if line.split()[0] not in (*PHASES, "training")]
+    strange = [line for line in lines[:-1] if line.split()[0] not in (*PHASES, "training")]
     assert not strange
+    assert re.match(r"time 0\d:\d\d: init \d+\.\d%, ", lines[-1])
     assert f"transfer step {BOUNDARY}/{STEPS['transfer']} block 0:" in "\n".join(lines)
     table = (tiny_run.folder / "stdout").read_text()
     assert "4 held-out questions" in table and f"finished: {finished_run / 'model'}" in table
+
+
+def test_the_runs_time_is_accounted_for(finished_run):
+    lines = read_time(finished_run / "time.jsonl")
+    sums = summed(lines)
+    assert all(sums[kind] > 0 for kind in ("init", "prepare", "compile", "step", "evaluate", "checkpoint"))
+    assert sums["lost"] == sums["away"] == 0
+    assert {line["phase"] for line in lines} == {*PHASES, ""}
+    # Every second between the command's first moment and the last line is of some kind.
+    began = lines[0]["at"] - sum(lines[0]["seconds"].values())
+    assert sum(sums.values()) == pytest.approx(lines[-1]["at"] - began, abs=0.5)
+    (goodput,) = {line["goodput"] for line in read_metrics(finished_run / "finetune" / "metrics.jsonl")[-1:]}
+    assert 0 < goodput < 1
 
 
 def test_started_again_a_finished_run_changes_nothing(finished_run, tiny_run):

@@ -12,6 +12,7 @@ from mobilebert_jax.utils.errors import UserError
 VOID = {"meta", "hr", "br"}
 SECTIONS = (
     "Phases",
+    "Time",
     "Teacher: masked LM and next sentence",
     "Knowledge transfer, block by block",
     "Distillation",

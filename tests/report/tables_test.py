@@ -7,7 +7,7 @@ import pytest
 
 from mobilebert_jax.report.markup import MISSING
 from mobilebert_jax.report.run_folder import read_folder
-from mobilebert_jax.report.tables import config_table, phase_table
+from mobilebert_jax.report.tables import config_table, phase_table, time_table
 from mobilebert_jax.utils.files import read_json, read_json_lines, write_json, write_text
 
 
@@ -23,6 +23,28 @@ def test_time_and_the_most_memory_stand_by_phase(run_folder):
     assert header[-3:] == ["in steps", "in all", "memory"]
     assert {row[0]: row[-2:] for row in rows} == {row[0]: ["1 min 20 s", "2.00 GiB"] for row in rows}
     assert len(rows) == 4
+
+
+def test_time_is_told_by_kind_through_restarts(run_folder):
+    assert "Nothing has been written" in time_table(read_folder(run_folder))
+    seconds = [{"init": 20.0}, {"step": 75.0, "data": 5.0}, {"init": 60.0}, {"step": 40.0}]
+    marks = [{"step": 0, "resumes": True, "begins": True}, {"step": 100}]
+    marks += [{"step": 50, "resumes": True, "begins": True}, {"step": 100}]
+    at = (20.0, 100.0, 280.0, 320.0)
+    lines = [
+        {"at": when, "seconds": spent, "phase": "teacher", **mark}
+        for when, spent, mark in zip(at, seconds, marks, strict=True)
+    ]
+    write_text(run_folder / "time.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    shown = time_table(read_folder(run_folder))
+    assert cells(shown)[1:] == [
+        ["training steps", "1 min 18 s", "38.8%"],
+        ["steps made anew after a restart", "40 s", "20.0%"],
+        ["waiting for data", "2 s", "1.2%"],
+        ["starting, reading models", "1 min 20 s", "40.0%"],
+    ]
+    assert "3 min 20 s with a process there, of which 38.8% trained" in shown
+    assert "no process was there for 2 min 00 s" in shown
 
 
 def test_an_accelerators_memory_has_a_column_of_its_own(run_folder):
