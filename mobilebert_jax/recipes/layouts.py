@@ -72,12 +72,14 @@ def layout_fields(layout: Layout | None, model: nn.Module) -> dict[str, Any]:
     return {"layout": layout, "axes": logical_axes(model)} if layout else {}
 
 
-def made_in_place(layout: Layout | None, model: nn.Module, make: Callable[..., Params], *arguments: Params) -> Params:
+def made_in_place(
+    layout: Layout | None, model: nn.Module, make: Callable[..., Params], *arguments: Params, network: str = TRAINED
+) -> Params:
     """`make(*arguments)`, parameters of `model`; under a layout they are made in their places, by one program."""
     if layout is None:
         return make(*arguments)
     shapes = jax.eval_shape(make, *arguments)
-    return jax.jit(make, out_shardings=layout.shardings(logical_axes(model), shapes))(*arguments)
+    return jax.jit(make, out_shardings=layout.shardings(logical_axes(model), shapes, network))(*arguments)
 
 
 def reader(layout: Layout | None, network: str = TRAINED) -> Callable[[nn.Module, str, np.ndarray], Any] | None:

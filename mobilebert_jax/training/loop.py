@@ -103,7 +103,8 @@ def run_phase(
                 run.spent.write(phase.name, run.step)
 
 
-def _devices(phase: Phase) -> OneDevice:
+def devices_of(phase: Phase) -> OneDevice:
+    """Where the phase's arrays lie."""
     if phase.layout is None:
         return OneDevice()
     params = placed_params(phase.layout, phase.axes, jax.eval_shape(phase.init))
@@ -124,7 +125,7 @@ class _PhaseRun:
     ):
         self.phase, self.checkpoints, self.stopper, self.spent = phase, checkpoints, stopper, spent
         self.steps = {}  # program -> compiled step
-        self.devices = _devices(phase)
+        self.devices = devices_of(phase)
         self.asked: str | None = None  # the reason to stop that all processes know of
         self.step = self.skipped = 0
         self.params, self.opt_state, meta = self._resume()

@@ -2,8 +2,10 @@
 
 import dataclasses
 
+import jax
 import pytest
 
+from mobilebert_jax.bench import step
 from mobilebert_jax.bench.step import PARTS, bench_step, cost_row
 from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.cli.main import main
@@ -43,7 +45,8 @@ def test_shares_are_of_the_time_of_the_stages_steps():
     assert row["together"] == pytest.approx(sum(row["shares"].values()))
 
 
-def test_every_phase_of_a_config_is_measured(tiny_run):
+def test_every_phase_of_a_config_is_measured(tiny_run, monkeypatch):
+    monkeypatch.setattr(step, "peak_flops", lambda kind: 1e12)
     small = overrides(tiny_run.folder / "corpus.txt", "")
     words = [word.removeprefix("--config.") for word in small] + ["transfer.strategy=none"]
     shown = []
@@ -56,6 +59,12 @@ def test_every_phase_of_a_config_is_measured(tiny_run):
     for row in shown:
         assert set(row["seconds"]) == set(PARTS)
         assert all(row["seconds"][part] > 0 for part in PARTS if part != "save") and row["seconds"]["save"] >= 0
+        spread = row["step_seconds"]
+        assert 0 < spread["median"] <= spread["p95"] <= spread["max"]
+        # A batch is 4 rows of 32 tokens, some of them padding; step by step as in the windows.
+        assert row["examples_per_second"] < row["tokens_per_second"] < 32 * row["examples_per_second"]
+        assert row["examples_per_second"] == pytest.approx(4 / row["seconds"]["step"], rel=0.5)
+        assert row["mfu"] == pytest.approx(row["flops_per_second"] / 1e12 / jax.device_count())
 
 
 @pytest.mark.parametrize(
