@@ -1,6 +1,7 @@
 """`mobilebert plan`: what a recipe needs and takes on TPUs that need not be there."""
 
 import dataclasses
+import functools
 import re
 import tempfile
 import time
@@ -20,6 +21,7 @@ from mobilebert_jax.parallel.hlo_text import parse_module
 from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.parallel.topologies import Topology, parse_topology, topology_devices
 from mobilebert_jax.recipes.layouts import make_layout
+from mobilebert_jax.recipes.plan_fit import what_fits
 from mobilebert_jax.recipes.plan_report import DAY, Memory, StepCost, mean_cost, memory_of, step_cost
 from mobilebert_jax.recipes.plan_steps import PhaseSteps, phase_steps
 from mobilebert_jax.recipes.settings import PHASES, active_phases, at_run_time, check_config, model_config
@@ -37,8 +39,9 @@ def plan_recipe(
     phases: Sequence[str] = (),
     show: Callable[[str], None] = lambda line: None,
 ) -> Row:
-    """Compiles the steps of `phases` (default: all that the config has) for a topology such as v5e:16x16.
+    """Compiles the steps of `phases` for a topology such as v5e:16x16.
 
+    Without `phases` those are all that the config has, and fine-tuning where its batch can be split over the devices.
     Returns what the command prints, see `report`. `show` is told what is being compiled.
 
     Raises:
@@ -50,12 +53,42 @@ def plan_recipe(
     layout = make_layout(config, topology_devices(place))
     if layout is None:
         raise UserError(f"--topology={topology}: a single device has no mesh to plan; the smallest is two, such as 2x1")
+    if not phases:
+        names = _without_idle_questions(config, names, layout, show)
     for name in names:
         layout.check_batch(name, config[name].batch_size, config[name].accumulation)
     rows = []
     for steps in phase_steps(config, names, *networks(config)):
-        rows.append(phase_row(steps, layout, place, show))
+        try:
+            rows.append(phase_row(steps, layout, place, show))
+        except DoesNotFit as error:
+            work = functools.partial(fits, name=steps.name, layout=layout, place=place, show=show)
+            raise DoesNotFit(f"{error}; {what_fits(config, steps.name, layout, work)}") from error
     return report(place, layout, config, rows)
+
+
+def _without_idle_questions(
+    config: ConfigDict, names: tuple[str, ...], layout: Layout, show: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Leaves out a fine-tuning that the config has no questions for, where its batch is too small for the devices."""
+    settings = config.finetune
+    if config.finetune.questions or settings.batch_size % (layout.batch_shards * settings.accumulation) == 0:
+        return names
+    show(
+        f"finetune is left out: its batch of {settings.batch_size} cannot be split over {layout.batch_shards} devices; "
+        "--phases=finetune plans it on a smaller topology"
+    )
+    return tuple(name for name in names if name != "finetune")
+
+
+def fits(config: ConfigDict, name: str, layout: Layout, place: Topology, show: Callable[[str], None]) -> bool:
+    """Whether the phase's step has the memory that it needs."""
+    try:
+        for steps in phase_steps(config, (name,), *networks(config)):
+            phase_row(steps, layout, place, show)
+    except DoesNotFit:
+        return False
+    return True
 
 
 def plannable(config: ConfigDict, slices: int) -> ConfigDict:
@@ -69,11 +102,11 @@ def plannable(config: ConfigDict, slices: int) -> ConfigDict:
 
 
 def planned_phases(config: ConfigDict, phases: Sequence[str]) -> tuple[str, ...]:
-    """Those asked for, else all that the config has, in the recipe's order."""
+    """Those asked for, else all that the config has and fine-tuning, in the recipe's order."""
     for name in phases:
         if name not in PHASES:
             raise UserError(f"--phases={name}: no such phase; there are {', '.join(PHASES)}")
-    chosen = phases or active_phases(config)
+    chosen = phases or (*active_phases(config), "finetune")
     return tuple(name for name in PHASES if name in chosen)
 
 
@@ -112,7 +145,7 @@ def compile_step(steps: PhaseSteps, program: Program, layout: Layout) -> Compile
             compiled = lowered.compile({"xla_dump_to": folder, "xla_dump_hlo_as_text": True})
         except jax.errors.JaxRuntimeError as error:
             kind = DoesNotFit if _is_too_large(str(error)) else UserError
-            raise kind(explain(steps, layout.batch_shards, str(error))) from error
+            raise kind(explain(steps.name, str(error))) from error
         took = time.monotonic() - began
         text = _text(compiled, Path(folder))
     return Compiled(memory_of(compiled), work_of(parse_module(text)), took)
@@ -136,25 +169,21 @@ def _is_too_large(text: str) -> bool:
     return "ran out of memory" in text.lower()
 
 
-def explain(steps: PhaseSteps, shards: int, text: str) -> str:
-    """One line for what the compiler says against a step whose batch is split into so many shards."""
+def explain(name: str, text: str) -> str:
+    """One line for what the compiler says against a phase's step."""
     if "lockfile" in text:
         return "libtpu is in use by another process, and serves one at a time: try again when that has ended"
     sizes = [float(number) * _UNITS[unit] / GIB for number, unit in _SIZES.findall(text)]
     if not _is_too_large(text) or len(sizes) < 2:
-        return f"{steps.name}: the step does not compile: {first_line(Exception(text)).split(': ', 1)[1]}"
-    return _too_large(steps, shards, *sizes[:2])
+        return f"{name}: the step does not compile: {first_line(Exception(text)).split(': ', 1)[1]}"
+    return _too_large(name, *sizes[:2])
 
 
-def _too_large(steps: PhaseSteps, shards: int, needed: float, there: float) -> str:
-    """By how much a step does not fit, in GiB, and what would."""
-    settings = steps.config[steps.name]
-    ways = [f"--config.model.{'teacher' if steps.name == 'teacher' else 'student'}.remat=full", "more devices"]
-    if settings.batch_size % (2 * settings.accumulation * shards) == 0:
-        ways.insert(0, f"--config.{steps.name}.accumulation={2 * settings.accumulation}")
+def _too_large(name: str, needed: float, there: float) -> str:
+    """By how much a phase's step does not fit, in GiB."""
     return (
-        f"{steps.name}: the step does not fit: it needs {needed:.2f} GiB a device, {needed - there:.2f} more than the "
-        f"{there:.2f} there are; less is needed with {' or '.join(ways)}"
+        f"{name}: the step does not fit: it needs {needed:.2f} GiB a device, {needed - there:.2f} more than the "
+        f"{there:.2f} there are"
     )
 
 
@@ -172,7 +201,7 @@ def phase_row(steps: PhaseSteps, layout: Layout, place: Topology, show: Callable
             costs[stage] = step_cost(compiled.work, steps.trips(stage), place.chip, axes)
     most = max(memories, key=lambda memory: memory.needed)
     if most.needed > place.chip.memory:
-        raise DoesNotFit(_too_large(steps, layout.batch_shards, most.needed / GIB, place.chip.memory / GIB))
+        raise DoesNotFit(_too_large(steps.name, most.needed / GIB, place.chip.memory / GIB))
     counts = [stage.steps for stage in steps.plan.stages]
     mean = mean_cost((costs[index], count) for index, count in enumerate(counts))
     batch_size = steps.config[steps.name].batch_size

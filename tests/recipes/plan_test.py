@@ -1,5 +1,6 @@
 """`mobilebert plan`: with CPU devices in the place of a topology's, and refusals."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -12,8 +13,9 @@ import pytest
 from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.cli.main import main
 from mobilebert_jax.parallel.chips import CHIPS, GIB
-from mobilebert_jax.recipes.plan import explain, plannable, planned_phases
-from mobilebert_jax.recipes.plan_report import StepCost, mean_cost
+from mobilebert_jax.recipes import plan
+from mobilebert_jax.recipes.plan import explain, plan_recipe, plannable, planned_phases
+from mobilebert_jax.recipes.plan_report import Memory, StepCost, mean_cost
 from mobilebert_jax.recipes.plan_steps import PhaseSteps
 from mobilebert_jax.utils.errors import UserError
 from tests.recipes.tiny_run import XLA_FLAGS
@@ -128,11 +130,6 @@ def test_bad_words_are_one_line_and_exit_code_2(words, message, monkeypatch, cap
     assert len(error) == 1 and message in error[0]
 
 
-def steps(name="teacher", **changes):
-    config = load_config("mobilebert", [f"{name}.{key}={value}" for key, value in changes.items()])
-    return PhaseSteps(name, config, None, (), None, None)
-
-
 TOO_LARGE = (
     "RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: Ran out of memory on HBM, the total memory required for HLO "
     "temporaries (20.50G) exceeds available HBM (15.75G). HLO module: jit_step."
@@ -142,18 +139,15 @@ TOO_LARGE_AS_A_LIST = (
 )
 
 
-def test_a_step_that_does_not_fit_says_by_how_much_and_what_would_help():
-    line = explain(steps(), 256, TOO_LARGE)
-    assert "needs 20.50 GiB a device, 4.75 more than the 15.75 there are" in line
-    assert "--config.teacher.accumulation=2 or --config.model.teacher.remat=full or more devices" in line
-    line = explain(steps("distill", batch_size=256), 256, TOO_LARGE_AS_A_LIST)
-    assert "needs 1280.00 GiB a device, 1184.27 more" in line
-    assert "accumulation" not in line and "model.student.remat=full" in line
+def test_a_step_that_does_not_fit_says_by_how_much():
+    line = "teacher: the step does not fit: it needs 20.50 GiB a device, 4.75 more than the 15.75 there are"
+    assert explain("teacher", TOO_LARGE) == line
+    assert "needs 1280.00 GiB a device, 1184.27 more" in explain("distill", TOO_LARGE_AS_A_LIST)
 
 
 def test_other_things_the_compiler_says_are_one_line():
-    assert "the step does not compile: INTERNAL: broken" in explain(steps(), 8, "INTERNAL: broken\nat a\nat b")
-    assert "in use by another process" in explain(steps(), 8, "ABORTED: libtpu multi-process lockfile")
+    assert "the step does not compile: INTERNAL: broken" in explain("teacher", "INTERNAL: broken\nat a\nat b")
+    assert "in use by another process" in explain("teacher", "ABORTED: libtpu multi-process lockfile")
 
 
 def test_a_config_without_text_can_be_planned_and_slices_are_replicas():
@@ -166,8 +160,51 @@ def test_a_config_without_text_can_be_planned_and_slices_are_replicas():
 
 def test_phases_are_the_config_s_or_those_asked_for():
     config = load_config("mobilebert", [])
-    assert planned_phases(config, ()) == ("teacher", "transfer", "distill")
+    assert planned_phases(config, ()) == ("teacher", "transfer", "distill", "finetune")
     assert planned_phases(config, ("finetune", "teacher")) == ("teacher", "finetune")
+
+
+def test_what_would_fit_is_compiled_and_named(tiny_run, monkeypatch, capsys):
+    """A chip as large as the step that is asked for needs, less a byte."""
+    import jax
+
+    words = [f"--config.{name}.batch_size={size}" for name, size in BATCH.items()]
+    words = ["plan", "--config=demo", *tiny_run.words, *words, "--topology=v5e:2x1", "--phases=teacher"]
+    monkeypatch.setattr(plan, "topology_devices", lambda place: jax.devices() * place.devices)
+    needed = {1: 900.0, 2: 500.0, 4: 300.0}
+
+    def compiled(steps, program, layout):
+        memory = Memory(int(needed[steps.config.teacher.accumulation] * 2**20), 0, 0, 0)
+        return plan.Compiled(memory, (), 0.0)
+
+    cost = StepCost(traffic={}, **dict.fromkeys(StepCost.__dataclass_fields__.keys() - {"traffic"}, 1.0))
+    monkeypatch.setattr(plan, "compile_step", compiled)
+    monkeypatch.setattr(plan, "step_cost", lambda *_: cost)
+    monkeypatch.setattr(PhaseSteps, "held", lambda *_: 0)
+    monkeypatch.setitem(CHIPS, "v5e", dataclasses.replace(CHIPS["v5e"], memory=400.0 * 2**20))
+    assert main(words) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mobilebert: ")]
+    assert "needs 0.88 GiB a device, 0.49 more than the 0.39 there are" in line
+    assert line.endswith("; it fits with --config.teacher.accumulation=4")
+
+
+def test_fine_tuning_that_the_devices_cannot_share_is_left_out_unless_it_is_asked_for(monkeypatch, capsys):
+    import jax
+
+    monkeypatch.setattr(plan, "topology_devices", lambda place: jax.devices() * place.devices)
+    monkeypatch.setattr(plan, "phase_row", lambda steps, *_: {"phase": steps.name, "days": 0.0})
+    config = load_config("mobilebert", [])
+
+    def names(topology, phases=()):
+        told = []
+        return [row["phase"] for row in plan_recipe(config, topology, 1, phases, told.append)["phases"]], told
+
+    assert names("v5e:4x4") == (["teacher", "transfer", "distill", "finetune"], [])
+    found, told = names("v5e:8x8")
+    assert found == ["teacher", "transfer", "distill"]
+    assert "its batch of 32 cannot be split over 64 devices" in told[0]
+    with pytest.raises(UserError, match=r"finetune\.batch_size=32: cannot be split"):
+        names("v5e:8x8", ("finetune",))
 
 
 def test_the_mean_weighs_stages_by_their_steps():
