@@ -37,10 +37,24 @@ def start(coordinator: str = "", num_processes: int = 0, process_id: int = -1, t
     if any(given) and not all(given):
         raise UserError("--coordinator=HOST:PORT, --num_processes and --process_id belong together: give all three")
     if not any(given):
+        found = _found(timeout)
+        if found:  # JAX, which finds the same, also gives each process its devices
+            roll_call(*found, timeout)
         return _join(timeout)
     _check(coordinator, num_processes, process_id)
     roll_call(coordinator, num_processes, process_id, timeout)
     _join(timeout, coordinator_address=coordinator, num_processes=num_processes, process_id=process_id)
+
+
+def _found(timeout: int) -> tuple[str, int, int] | None:
+    """(coordinator, number of processes, this one's) of the cluster around; None where JAX finds none."""
+    from jax._src.clusters import ClusterEnv  # has no public name yet
+
+    try:
+        coordinator, count, number, _ = ClusterEnv.auto_detect_unset_distributed_params(*[None] * 5, timeout)
+    except RuntimeError as error:
+        raise UserError(f"--coordinator: the cluster's does not answer ({first_line(error)})") from error
+    return (coordinator, count, number) if coordinator and count else None
 
 
 def _join(timeout: int, **arguments) -> None:

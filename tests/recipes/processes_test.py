@@ -137,3 +137,14 @@ def test_a_process_that_the_others_leave_alone_says_so(tiny_run, tmp_path, numbe
     assert process.returncode == BAD_INPUT
     assert error.startswith("mobilebert: --coordinator=localhost:") and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_so_does_one_that_finds_itself_in_a_cluster(tiny_run, tmp_path, number, monkeypatch):
+    job = {"SLURM_JOB_ID": free_port(), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": 2}
+    for name, value in {**job, "SLURM_PROCID": number, "SLURM_LOCALID": number}.items():
+        monkeypatch.setenv(name, str(value))
+    process = tiny_run.start("pretrain", tmp_path / "run", "--coordinator_timeout=1")
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == BAD_INPUT
+    assert error.startswith("mobilebert: --coordinator=localhost:") and error.count("\n") == 1
