@@ -26,6 +26,7 @@ class Pace:
         self._begin = self._last = time.perf_counter()
         self._each: list[float] = []
         self._used: dict[str, float] = {}
+        self._spread = dict.fromkeys(PERCENTILES, 0.0)
         self._steps = self._examples = self._tokens = 0
         self._waited = 0.0
         self._rates = {"examples_per_second": 0.0, "tokens_per_second": 0.0}
@@ -57,17 +58,20 @@ class Pace:
         seconds = max(now - self._begin, 1e-9)
         self._rates = {"examples_per_second": self._examples / seconds, "tokens_per_second": self._tokens / seconds}
         self.seconds_per_step, self.waiting = seconds / max(self._steps, 1), self._waited / seconds
-        spread = dict(zip(PERCENTILES, np.percentile(self._each or [0.0], [50, 95, 100]).tolist(), strict=True))
+        each = np.percentile(self._each or [0.0], [50, 95, 100]).tolist()
+        self._spread = dict(zip(PERCENTILES, each, strict=True))
         self._begin, self._steps, self._examples, self._tokens, self._waited = now, 0, 0, 0, 0.0
         self._each = []
         self._used = used(self.seconds_per_step)
-        return {**self._rates, **self._used, "step_seconds": spread}
+        return {**self._rates, **self._used, "step_seconds": self._spread}
 
     def __str__(self) -> str:
         """The last rates taken, as progress shows them."""
         examples, tokens = self._rates.values()
         mfu = f", MFU {self._used['mfu']:.1%}" if "mfu" in self._used else ""
-        return f"{examples:,.0f} ex/s, {tokens:,.0f} tok/s{mfu}, data wait {self.waiting:.0%}"
+        typical, slow = (1000 * self._spread[name] for name in PERCENTILES[:2])
+        rates = f"{examples:,.0f} ex/s, {tokens:,.0f} tok/s{mfu}"
+        return f"{rates}, step {typical:,.0f} ms (p95 {slow:,.0f}), data wait {self.waiting:.0%}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ def test_rates_count_training_time_and_real_tokens_alone(clock):
     found = measured.take()
     assert (found["examples_per_second"], found["tokens_per_second"]) == (2.0, 10.0)
     assert (measured.seconds_per_step, measured.waiting) == (2.0, 0.25)
-    assert str(measured) == "2 ex/s, 10 tok/s, data wait 25%"
+    assert str(measured) == "2 ex/s, 10 tok/s, step 0 ms (p95 0), data wait 25%"
 
 
 def test_take_starts_over(clock):
@@ -57,6 +57,7 @@ def test_the_spread_of_the_steps_leaves_pauses_out(clock):
             clock[0] += 100
         measured.add(4, 20, waited=0.0)
     assert measured.take()["step_seconds"] == {"median": 2.0, "p95": pytest.approx(8.3), "max": 9.0}
+    assert "step 2,000 ms (p95 8,300)" in str(measured)
     clock[0] += 5
     measured.add(4, 20, waited=0.0)
     assert measured.take()["step_seconds"] == {"median": 5.0, "p95": 5.0, "max": 5.0}
@@ -67,7 +68,7 @@ def test_what_steps_used_is_written_and_shown(clock):
     measured.add(4, 20, waited=0.0)
     clock[0] += 2
     assert measured.take(lambda seconds: {"mfu": seconds / 5})["mfu"] == 0.4
-    assert ", MFU 40.0%, data wait" in str(measured)
+    assert ", MFU 40.0%, step" in str(measured)
 
 
 def test_utilization_is_the_share_of_the_peak_that_the_work_takes():
