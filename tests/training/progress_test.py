@@ -24,7 +24,7 @@ def shown(stream, phase="transfer", stage="block 1"):
 
 
 def test_without_a_terminal_there_are_plain_lines_alone():
-    line = "transfer step 4/20 block 1: hidden 1.5, grad_norm 0.5; 0 ex/s, 0 tok/s, data wait 0%; left: "
+    line = "transfer step 4/20 block 1: hidden 1.5, grad_norm 0.5; 0 ex/s, 0 tok/s, step 0 ms (p95 0), data wait 0%; left: "
     assert shown(io.StringIO()) == f"{line}stage 01:05, phase 1:01:01, run 2:02:02\na line between\n"
 
 
@@ -34,7 +34,7 @@ def test_a_terminal_shows_phase_stage_step_terms_pace_and_time_left():
         "transfer: block 1",
         "4/20",
         "  hidden 1.5, grad_norm 0.5",
-        "  0 ex/s, 0 tok/s, data wait 0%; left: stage 01:05, phase 1:01:01, run 2:02:02",
+        "  0 ex/s, 0 tok/s, step 0 ms (p95 0), data wait 0%; left: stage 01:05, phase 1:01:01, run 2:02:02",
         "a line between\n",
     ):
         assert part in text, part
