@@ -5,13 +5,11 @@ import jax
 import jax.numpy as jnp
 
 from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.fused_attention import Kernel, fused_attention, fused_kernel
 from mobilebert_jax.models.layers import Dense
-from mobilebert_jax.models.masks import Mask, key_mask
+from mobilebert_jax.models.masks import MASKED, Mask, key_mask
 from mobilebert_jax.utils.placement import constrain
 from mobilebert_jax.utils.types import Array
-
-MASKED = float(jnp.finfo(jnp.float32).min)
-"""What a masked key's score is: float32's own minimum, put there by `where`, never by adding."""
 
 
 class SelfAttention(nn.Module):
@@ -35,17 +33,41 @@ class SelfAttention(nn.Module):
         """Masked scaled dot products before the softmax, [B, N, S, S] float32."""
         query = self._split_heads(self.query(query_input))
         key = self._split_heads(self.key(key_input))
+        return self._scores(query, key, attention_mask)
+
+    def _scores(self, query: Array, key: Array, attention_mask: Mask) -> Array:
         products = jnp.einsum("bqnd,bknd->bnqk", query, key, preferred_element_type=jnp.float32)
         scores = jnp.where(key_mask(attention_mask), products * self.cfg.head_size**-0.5, MASKED)
-        return constrain(scores, ("batch", "act_heads", "length", None))
+        return constrain(scores, ("batch", "heads", "length", None))
 
     def __call__(
-        self, query_input: Array, key_input: Array, value_input: Array, attention_mask: Mask, deterministic: bool
-    ) -> tuple[Array, Array, Array]:
-        """Three [B, S, width] -> (context [B, S, inner], scores and probabilities [B, N, S, S])."""
-        scores = self.scores(query_input, key_input, attention_mask)
+        self,
+        query_input: Array,
+        key_input: Array,
+        value_input: Array,
+        attention_mask: Mask,
+        deterministic: bool,
+        output_maps: bool,
+    ) -> tuple[Array, Array | None, Array | None]:
+        """Three [B, S, width] -> (context [B, S, inner], scores and probabilities [B, N, S, S]).
+
+        Without `output_maps` there may be no maps: a fused kernel makes the context where there is one.
+        """
+        query = self._split_heads(self.query(query_input))
+        key = self._split_heads(self.key(key_input))
+        kernel = None if output_maps else self._kernel(query, attention_mask, deterministic)
+        if kernel is not None:
+            value = self._split_heads(self.value(value_input))
+            return fused_attention(kernel, query, key, value, attention_mask), None, None
+        scores = self._scores(query, key, attention_mask)
         probs = jax.nn.softmax(scores, axis=-1)
         weights = self.dropout(probs, deterministic=deterministic).astype(self.cfg.dtype)
         value = self._split_heads(self.value(value_input))
         context = jnp.einsum("bnqk,bknd->bqnd", weights, value)
         return context.reshape(*context.shape[:2], -1), scores, probs
+
+    def _kernel(self, query: Array, attention_mask: Mask, deterministic: bool) -> Kernel | None:
+        drops = self.cfg.attention_probs_dropout_prob > 0 and not deterministic
+        if drops or self.cfg.attention_kernel == "plain":
+            return None
+        return fused_kernel(query.shape, query.dtype, attention_mask)

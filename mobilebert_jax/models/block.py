@@ -79,7 +79,8 @@ class Block(nn.Module):
     ) -> BlockOutput:
         """[B, S, H] float32 -> BlockOutput."""
         h, query_key, value = self._attention_inputs(x)
-        context, scores, probs = self.attention(query_key, query_key, value, attention_mask, deterministic)
+        maps = output_scores or output_probs
+        context, scores, probs = self.attention(query_key, query_key, value, attention_mask, deterministic, maps)
         y = checkpoint_name(self.attention_output(context, residual=h, deterministic=deterministic), "attention_output")
         for network in self.ffn:
             y = network(y, deterministic=deterministic)

@@ -8,6 +8,7 @@ from mobilebert_jax.utils.errors import UserError
 NORMS = ("no_norm", "layer_norm")
 ACTIVATIONS = ("relu", "relu6", "gelu", "gelu_erf")
 DTYPES = ("float32", "bfloat16")
+ATTENTION_KERNELS = ("auto", "plain")
 REMAT_POLICIES = ("none", "full", "dots", "named")
 POSITIVE = (
     "vocab_size embedding_size hidden_size intra_bottleneck_size intermediate_size num_hidden_layers "
@@ -23,6 +24,8 @@ class ModelConfig:
     `use_bottleneck` is false). `gelu` is the tanh approximation, `gelu_erf` the exact form. `dtype` is what
     matrix products compute in; parameters, residual stream, norms, softmax and logits are always float32. `remat` and
     `scan_unroll` (blocks the scan's body holds: more compile faster code for small models) change no number.
+    `attention_kernel`: "auto" takes a fused one where there is one and nothing asks for maps, "plain" never does; the
+    two differ by rounding.
     `torch_norm_eps`: the LayerNorms of the embeddings and of a block's last FFN use 1e-5 instead of `layer_norm_eps`,
     as transformers builds them (`modeling_mobilebert.py` passes it to all norms but these two).
 
@@ -56,6 +59,7 @@ class ModelConfig:
     dtype: str = "float32"
     remat: str = "none"
     scan_unroll: int = 1
+    attention_kernel: str = "auto"
 
     def __post_init__(self):
         for name in POSITIVE:
@@ -67,6 +71,7 @@ class ModelConfig:
         self._check_choice("normalization_type", NORMS)
         self._check_choice("hidden_act", ACTIVATIONS)
         self._check_choice("remat", REMAT_POLICIES)
+        self._check_choice("attention_kernel", ATTENTION_KERNELS)
         if self.dtype == "float16":
             raise UserError("model.dtype=float16: activations of NoNorm models reach 1e7 and overflow it; use bfloat16")
         self._check_choice("dtype", DTYPES)

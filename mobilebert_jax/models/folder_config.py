@@ -18,7 +18,7 @@ CONFIG = "config.json"
 ACTIVATIONS = {"relu": "relu", "relu6": "relu6", "gelu": "gelu_new", "gelu_erf": "gelu"}
 """Our activation to theirs: their `gelu` is the erf form, the tanh form is `gelu_new`."""
 
-RUN_TIME_FIELDS = ("dtype", "remat", "scan_unroll")
+RUN_TIME_FIELDS = ("dtype", "remat", "scan_unroll", "attention_kernel")
 """Settings of a run, not of a model: never stored (`dtype` means something else there)."""
 
 PLAIN_BERT = {

@@ -2,7 +2,7 @@
 
 Logical axes: vocab, position, token_type, trigram, embed (hidden width between blocks), inner (width inside a
 block), heads (all heads' columns together), mlp, norm, pooled, transform, classes; `layers` is added by the stack.
-Activations: batch, length, embed, inner, mlp, act_heads, vocab. `parallel/rules.py` says what they mean on a mesh.
+Activations: batch, length, embed, inner, mlp, heads, vocab. `parallel/rules.py` says what they mean on a mesh.
 """
 
 from collections.abc import Callable

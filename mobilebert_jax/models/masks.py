@@ -7,6 +7,9 @@ import jax.numpy as jnp
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Array
 
+MASKED = float(jnp.finfo(jnp.float32).min)
+"""What a masked key's score is: float32's own minimum, put there by `where`, never by adding."""
+
 
 @flax.struct.dataclass
 class Packed:

@@ -26,7 +26,7 @@ def save_pretrained(path: str | Path, model: nn.Module, params: Params, tokenize
 
     `tokenizer` is anything with `save(folder)`. A plain BERT becomes a `bert` folder, everything else a `mobilebert`
     one. What transformers cannot express has the same layout and loads back here; config.json then says so in
-    `transformers_differs` (see `folder_config`). `dtype`, `remat` and `scan_unroll` belong to a run and are not stored.
+    `transformers_differs` (see `folder_config`). `RUN_TIME_FIELDS` belong to a run and are not stored.
 
     Raises:
         UserError: `params` are not this model's, or `path` is something other than a model folder.

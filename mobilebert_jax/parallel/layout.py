@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -123,6 +123,21 @@ class Layout:
         computed = tuple(self._sharding(preset.computed, names, t.shape) for t, names in zip(tables, axes, strict=True))
         stored = tuple(self._rest_sharding(preset, names, t.shape) for t, names in zip(tables, axes, strict=True))
         return table_product(x, tuple(tables), computed, stored)
+
+    def per_device(
+        self, function: Callable[..., Array], arrays: Sequence[Array], axes: Sequence[Axes], network: str
+    ) -> Array:
+        """See `Placement`. What is split is as in `activation`."""
+        table = {"batch": BATCH_AXES, **self._preset(network).computed}
+        specs = tuple(self._sharding(table, names, x.shape).spec for x, names in zip(arrays, axes, strict=True))
+        # Kernels say nothing of the axes over which their results vary.
+        split = jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=specs[0], check_vma=False)
+        return split(*arrays)
+
+    @property
+    def device(self) -> jax.Device:
+        """See `Placement`."""
+        return self.mesh.devices.flat[0]
 
     def _preset(self, network: str) -> Preset:
         return self.trained if network == TRAINED else self.teacher

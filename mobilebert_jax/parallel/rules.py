@@ -13,7 +13,7 @@ BATCH_AXES = ("replica", "data", "fsdp")
 
 NAMES = frozenset(
     "layers vocab position token_type trigram embed inner heads mlp norm classes transform pooled "
-    "batch length act_heads".split()
+    "batch length".split()
 )
 """Every logical axis name of the models (see models/layers.py)."""
 

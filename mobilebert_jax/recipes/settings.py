@@ -46,7 +46,7 @@ def model_config(config: ConfigDict, which: str, vocab_size: int) -> ModelConfig
 
 
 def at_run_time(config: ConfigDict, which: str, cfg: ModelConfig) -> ModelConfig:
-    """A model folder's config with what the run decides: dtype, remat, scan_unroll."""
+    """A model folder's config with what the run decides: dtype, remat, scan_unroll, attention_kernel."""
     return cfg.replace(**{name: config.model[which][name] for name in RUN_TIME_FIELDS})
 
 

@@ -29,6 +29,7 @@ MAY_CHANGE = {
     "nonfinite_skips",
     "remat",
     "scan_unroll",
+    "attention_kernel",
     "workers",
     "mesh",
 }

@@ -6,7 +6,7 @@ A placement is entered inside the traced function, because it belongs to a threa
 
 import contextlib
 import contextvars
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import jax
@@ -35,6 +35,15 @@ class Placement(Protocol):
 
     def table_product(self, x: Array, tables: Sequence[Array], axes: Sequence[Axes], network: str) -> Array:
         """`table_product` below, with the same promise for the tables' gradients."""
+
+    def per_device(
+        self, function: Callable[..., Array], arrays: Sequence[Array], axes: Sequence[Axes], network: str
+    ) -> Array:
+        """`per_device` below."""
+
+    @property
+    def device(self) -> jax.Device:
+        """One of those that the program will run on."""
 
 
 _active: contextvars.ContextVar[Placement | None] = contextvars.ContextVar("placement", default=None)
@@ -92,3 +101,20 @@ def table_product(x: Array, tables: Sequence[Array], axes: Sequence[Axes]) -> Ar
         return placement.table_product(x, tables, axes, _network.get())
     table = tables[0] if len(tables) == 1 else jnp.concatenate(tables, axis=1)
     return jnp.einsum("bph,vh->bpv", x, table.astype(x.dtype), preferred_element_type=jnp.float32)
+
+
+def per_device(function: Callable[..., Array], arrays: Sequence[Array], axes: Sequence[Axes]) -> Array:
+    """`function(*arrays)`, which each device computes from its own parts alone; its result is as the first array.
+
+    For what the compiler cannot split by itself, and what needs nothing of the others along the axes that are split.
+    """
+    placement = _active.get()
+    if placement is None:
+        return function(*arrays)
+    return placement.per_device(function, arrays, axes, _network.get())
+
+
+def target_device() -> jax.Device:
+    """A device of the kind that the traced program will run on; it need not be there."""
+    placement = _active.get()
+    return jax.local_devices()[0] if placement is None else placement.device

@@ -3,11 +3,14 @@
 python -m tests.parallel.eight_devices FILE writes {program: {preset: {"error": ..., "collectives": [...]}}} there.
 """
 
+import contextlib
 import dataclasses
+import functools
 import json
 import os
 import sys
 from pathlib import Path
+from unittest import mock
 
 if __name__ == "__main__":
     os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
@@ -15,8 +18,10 @@ if __name__ == "__main__":
 import jax
 import numpy as np
 
+from mobilebert_jax.models import attention
 from mobilebert_jax.models.heads import MobileBertForPreTraining
 from mobilebert_jax.models.initialise import logical_axes
+from mobilebert_jax.models.tpu_attention import tpu_attention
 from mobilebert_jax.objectives.terms import term_mean
 from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.parallel.mesh import MeshShape, make_mesh
@@ -67,6 +72,16 @@ ACCUMULATION = {"dp": 1, "fsdp": 1, "tensor": 2, "fsdp_tensor": 2}
 """Two microbatches where the mesh leaves each device more than one example; the teacher's dropout would be another."""
 
 
+FUSED = ("distillation",)
+"""Programs whose attention is a kernel's on eight devices, and plain on one."""
+
+
+def fused():
+    """Every attention without maps is a kernel's, whatever the device."""
+    kernel = functools.partial(tpu_attention, interpret=True)
+    return mock.patch.object(attention, "fused_kernel", lambda *_: kernel)
+
+
 def layout_of(preset):
     """The preset on all devices, for the teacher too; nearly every parameter is split where a rule says so."""
     return Layout(make_mesh(MESHES[preset]), PRESETS[preset], PRESETS[preset], SMALL)
@@ -88,7 +103,7 @@ def compiled(name, layout, accumulation=1):
         control, examples = layout.put_whole(control), layout.put_batch(examples, EXAMPLES)
 
     def gradients(trained, rest, teacher, batch, control):
-        with active(layout):
+        with active(layout), fused() if name in FUSED and layout else contextlib.nullcontext():
             counts = program.counts(batch)
             rng = jax.random.key(0)
             grads, sums = accumulate(program, trained, rest, teacher, batch, counts, control, rng, accumulation)

@@ -35,6 +35,24 @@ def test_a_product_is_two_operations_a_pair(equation, left, right, products):
     assert matrix in (2 * products, 0)  # XLA may make a sum of a vector's product
 
 
+KERNEL = """
+HloModule m
+
+ENTRY %main (q: bf16[8,512,128]) -> bf16[8,512,128] {
+  %q = bf16[8,512,128]{2,1,0} parameter(0)
+  ROOT %c = bf16[8,512,128]{2,1,0} custom-call(%q), custom_call_target="TARGET", backend_config={CONFIG}
+}
+"""
+SAID = '"custom_call_config":{"body":"TUzvUg==","cost_estimate":{"bytes_accessed":"42","flops":"1073741824"}}'
+
+
+@pytest.mark.parametrize(("target", "config", "flops"), [("tpu_custom_call", SAID, 2**30), ("ConcatBitcast", "", 0)])
+def test_a_kernel_of_ours_counts_what_it_says_of_itself_and_moves_its_arrays(target, config, flops):
+    module = parse_module(KERNEL.replace("TARGET", target).replace("CONFIG", config))
+    costs = total(work_of(module), lambda name: 1, 1.0, 1.0)
+    assert (costs.matrix_flops, costs.flops, costs.bytes) == (flops, flops, 2 * 8 * 512 * 128 * 2)
+
+
 @pytest.mark.parametrize("padding", [(0, 0), (3, 1), (-2, 5)])
 def test_a_convolution_counts_what_meets_something(padding):
     def convolve(x, kernel):

@@ -29,7 +29,7 @@ def test_every_parameter_names_each_of_its_axes(head, model):
 @pytest.mark.parametrize(
     ("rules", "says"),
     [
-        ({"embedding": "fsdp"}, "logical axis 'embedding': no such name; there are act_heads, batch"),
+        ({"embedding": "fsdp"}, "logical axis 'embedding': no such name; there are batch, classes"),
         ({"layers": "fsdp"}, "sharding rule layers -> fsdp: the layers axis is never split"),
         ({"batch": "data"}, "sharding rule batch -> data: the batch axis is never split by a rule"),
         ({"embed": "model"}, f"sharding rule embed -> model: no such mesh axis; there are {', '.join(AXES)}"),

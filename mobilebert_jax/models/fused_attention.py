@@ -1,0 +1,83 @@
+"""Attention in one kernel that never writes its maps to the device's main memory, where the platform has one.
+
+That is `tpu_attention` on TPUs and cuDNN's on NVIDIA GPUs, both in bfloat16. On CPU `jax.nn.dot_product_attention` is
+slower than the plain form. A kernel is none of the compiler's own operations, which it could split over a mesh: each
+device runs it on its own examples and heads. `jax.nn.dot_product_attention` has no dropout, so where probabilities are
+dropped (`attention_probs_dropout_prob` in training) the plain form stays.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from mobilebert_jax.models.masks import Mask, Packed
+from mobilebert_jax.models.tpu_attention import fits_tpu, tpu_attention
+from mobilebert_jax.utils.placement import per_device, target_device
+from mobilebert_jax.utils.types import Array
+
+Kernel = Callable[[Array, Array, Array, Array, Array, int], Array]
+"""softmax(query key^T / sqrt(D)) value: three [B, S, N D] and the rows of `mask_rows`, D -> [B, S, N D].
+
+A query without keys sees all, as in the plain form.
+"""
+
+AMPERE, HOPPER = 8, 9
+"""First numbers of compute capabilities."""
+
+_AXES = ("batch", "length", "heads")
+_ROW_AXES = ("batch", None, "length")
+
+
+def fused_kernel(shape: tuple[int, ...], dtype: jnp.dtype, mask: Mask) -> Kernel | None:
+    """What takes queries [B, S, N, D] with such a mask where the program will run; None: nothing does."""
+    if not isinstance(mask, Packed) and mask.ndim != 2:
+        return None
+    device = target_device()
+    if device.platform == "tpu" and fits_tpu(shape, dtype):
+        return tpu_attention
+    if device.platform == "gpu" and fits_cudnn(shape, dtype, str(getattr(device, "compute_capability", ""))):
+        return cudnn_attention
+    return None
+
+
+def fused_attention(kernel: Kernel, query: Array, key: Array, value: Array, mask: Mask) -> Array:
+    """Three [B, S, N, D] -> [B, S, N D]."""
+    width = query.shape[3]
+    arrays = [each.reshape(*each.shape[:2], -1) for each in (query, key, value)]
+    rows = mask_rows(mask)
+
+    def run(*own: Array) -> Array:
+        return kernel(*own, width)
+
+    return per_device(run, (*arrays, *rows), (_AXES,) * 3 + (_ROW_AXES,) * 2)
+
+
+def mask_rows(mask: Mask) -> tuple[Array, Array]:
+    """Two int32 [B, 1, S]: a query sees the keys whose number in the first is its own, and in the second is not 0."""
+    if isinstance(mask, Packed):
+        pieces, tokens = mask.segment_ids, mask.attention_mask
+    else:
+        pieces, tokens = jnp.zeros_like(mask), mask
+    return pieces[:, None].astype(jnp.int32), (tokens > 0)[:, None].astype(jnp.int32)
+
+
+def fits_cudnn(shape: tuple[int, ...], dtype: jnp.dtype, compute_capability: str) -> bool:
+    """What JAX asks for before it calls cuDNN: bfloat16, an even length, heads of 8, 16, ... up to 128 or 256."""
+    major = compute_capability.partition(".")[0]
+    if not major.isdecimal() or int(major) < AMPERE:  # ROCm has names there
+        return False
+    widest = 256 if int(major) >= HOPPER else 128
+    length, width = shape[1], shape[3]
+    return dtype == jnp.bfloat16 and length % 2 == 0 and width % 8 == 0 and width <= widest
+
+
+def cudnn_attention(
+    query: Array, key: Array, value: Array, pieces: Array, seen: Array, width: int, implementation: str = "cudnn"
+) -> Array:
+    """See `Kernel`; `implementation`: as `jax.nn.dot_product_attention` has it."""
+    query, key, value = (each.reshape(*each.shape[:2], -1, width) for each in (query, key, value))
+    # [B, 1, S, S]: among the forms that broadcast, cuDNN takes only this one.
+    visible = ((pieces[:, 0, :, None] == pieces[:, 0, None, :]) & (seen > 0))[:, None]
+    context = jax.nn.dot_product_attention(query, key, value, mask=visible, implementation=implementation)
+    return context.reshape(*context.shape[:2], -1)
