@@ -176,6 +176,7 @@ def bench(options: argparse.Namespace) -> None:
         if getattr(options, name, 1) < 1:
             raise UserError(f"--{name}={getattr(options, name)}: must be at least 1")
     kinds = {"transfer": _bench_transfer, "step": _bench_step, "data": _bench_data, "load": _bench_load}
+    kinds |= {"finetune": _bench_finetune}
     kinds[options.what](options)
 
 
@@ -204,6 +205,14 @@ def _bench_step(options: argparse.Namespace) -> None:
         return print_json(bench_step(config, options.repeats))
     print_head(options.repeats)
     print_together(bench_step(config, options.repeats, show=print_row))
+
+
+def _bench_finetune(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.finetune import bench_finetune, print_finetune
+
+    config = load_config(options.config, options.overrides) if options.config else None
+    report = bench_finetune(config, options.batch_size, options.sequence_length, options.repeats)
+    print_json(report) if options.json else print_finetune(report)
 
 
 def _bench_data(options: argparse.Namespace) -> None:

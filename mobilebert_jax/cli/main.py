@@ -241,6 +241,11 @@ def _bench_options(command: argparse.ArgumentParser) -> None:
     transfer.add_argument("--batch_size", type=int, default=2, help="default: %(default)s")
     transfer.add_argument("--sequence_length", type=int, default=128, help="default: %(default)s")
     transfer.add_argument("--ways", default="", help="ours, reference and which others, comma-separated (default: all)")
+    text = "a fine-tuning step against the loop that people write with transformers and PyTorch"
+    tuning = kinds.add_parser("finetune", help=text, description=text)
+    tuning.add_argument("--config", default="", help="whose student to measure (default: the paper's, in float32)")
+    tuning.add_argument("--batch_size", type=int, default=8, help="default: %(default)s")
+    tuning.add_argument("--sequence_length", type=int, default=384, help="default: %(default)s")
     text = "what logging, evaluation and saving add to the steps of a config's phases"
     step = kinds.add_parser("step", help=text, description=text)
     step.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
@@ -251,7 +256,7 @@ def _bench_options(command: argparse.ArgumentParser) -> None:
     load = kinds.add_parser("load", help=text, description=text)
     load.add_argument("--model", default="", metavar="DIR", help="default: MobileBERT with random weights")
     load.set_defaults(config="")
-    for kind in (transfer, step, data, load):
+    for kind in (transfer, tuning, step, data, load):
         kind.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
         _json_option(kind)
 

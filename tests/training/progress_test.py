@@ -24,7 +24,8 @@ def shown(stream, phase="transfer", stage="block 1"):
 
 
 def test_without_a_terminal_there_are_plain_lines_alone():
-    line = "transfer step 4/20 block 1: hidden 1.5, grad_norm 0.5; 0 ex/s, 0 tok/s, step 0 ms (p95 0), data wait 0%; left: "
+    line = "transfer step 4/20 block 1: hidden 1.5, grad_norm 0.5; 0 ex/s, 0 tok/s, step 0 ms (p95 0), data wait 0%; "
+    line += "left: "
     assert shown(io.StringIO()) == f"{line}stage 01:05, phase 1:01:01, run 2:02:02\na line between\n"
 
 
