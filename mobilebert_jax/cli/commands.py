@@ -73,7 +73,9 @@ def finetune(options: argparse.Namespace) -> None:
     config, source = load_with_source(options.config, _overrides(options))
     workdir = _workdir(options, f"-{options.task}")
     traced = Traced.parse(options.profile) if options.profile else None
-    results = finetune_folder(config, options.model, options.task, workdir, options.stopper, source, traced)
+    results = finetune_folder(
+        config, options.model, options.task, workdir, options.stopper, source, traced, options.stopper.began
+    )
     if is_first():
         print_results(results)
         print(f"finished: {workdir / 'model'}")
@@ -176,7 +178,7 @@ def bench(options: argparse.Namespace) -> None:
         if getattr(options, name, 1) < 1:
             raise UserError(f"--{name}={getattr(options, name)}: must be at least 1")
     kinds = {"transfer": _bench_transfer, "step": _bench_step, "data": _bench_data, "load": _bench_load}
-    kinds |= {"finetune": _bench_finetune}
+    kinds |= {"finetune": _bench_finetune, "strategies": _bench_strategies}
     kinds[options.what](options)
 
 
@@ -215,6 +217,17 @@ def _bench_finetune(options: argparse.Namespace) -> None:
     print_json(report) if options.json else print_finetune(report)
 
 
+def _bench_strategies(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.strategies import bench_strategies, print_means
+
+    config = load_config(options.config, options.overrides)
+    names, equal, files = (
+        tuple(filter(None, text.split(","))) for text in (options.strategies, options.equal, options.dataset)
+    )
+    report = bench_strategies(config, options.workdir, options.stopper, names, options.seeds, equal, files)
+    print_json(report) if options.json else print_means(report)
+
+
 def _bench_data(options: argparse.Namespace) -> None:
     from mobilebert_jax.bench.data import bench_data, print_row
 
@@ -236,7 +249,7 @@ def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[st
     _join_processes(options)
     config, source = load_with_source(options.config, options.overrides)
     traced = Traced.parse(options.profile) if options.profile else None
-    return run_recipe(config, _workdir(options), options.stopper, phases, source, traced)
+    return run_recipe(config, _workdir(options), options.stopper, phases, source, traced, options.stopper.began)
 
 
 def _join_processes(options: argparse.Namespace) -> None:

@@ -259,6 +259,20 @@ def _bench_options(command: argparse.ArgumentParser) -> None:
     for kind in (transfer, tuning, step, data, load):
         kind.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
         _json_option(kind)
+    text = "students with and without each kind of transfer, at equal steps and at equal time"
+    _strategies_options(kinds.add_parser("strategies", help=text, description=text))
+
+
+def _strategies_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
+    command.add_argument("--workdir", default="runs/strategies", help="of all runs (default: %(default)s)")
+    text = "alone,pd,akt,jkt,pkt,pkt_soft,pkt_hidden (default: all)"
+    command.add_argument("--strategies", default="", metavar="NAMES", help=text)
+    command.add_argument("--equal", default="", metavar="NAMES", help="steps,time,teacher (default: all)")
+    command.add_argument("--seeds", type=int, default=3, help="students of each strategy (default: %(default)s)")
+    command.add_argument("--dataset", default="", metavar="FILES", help="more SQuAD files to score on, comma-separated")
+    command.add_argument("--max_minutes", type=float, default=0.0, help="save and exit 42 after so many minutes")
+    _json_option(command)
 
 
 def _json_option(command: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """Question answering: a span head is fine-tuned on a model folder, predicts, is scored, compared with baselines."""
 
 import contextlib
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,11 +65,12 @@ def finetune_folder(
     stopper: Stopper,
     source: Mapping[str, Any] | None = None,
     traced: Traced | None = None,
+    since: float | None = None,
 ) -> dict[str, Any]:
     """Fine-tunes any model folder with a tokenizer on the config's questions, in a folder of its own.
 
     The finished model lies in `workdir/model`; the results are those of `finetune`. Started again, it continues.
-    `source`: as in `claim`; `traced`: steps that the profiler records.
+    `source`: as in `claim`; `traced`, `since`: as in `run_recipe`.
 
     Raises:
         UserError: bad config, questions, model or workdir. Stopped: asked to stop, the state is saved.
@@ -84,14 +86,14 @@ def finetune_folder(
         check_network(layout, read_encoder(config, model_folder)[0], model_folder)
         return {"--model": file_input("--model", model_folder), "--task": task, **question_inputs(config)}
 
-    began = stopper.began
+    since = time.monotonic() if since is None else since
     with SharedStopper(stopper) as stopper, contextlib.ExitStack() as held:
         if traced:
             check_traced(config, traced, ["finetune"])
         inputs = on_first(checked)
         on_first(lambda: held.enter_context(locked(workdir)))
         on_first(lambda: claim(Path(workdir), config, inputs, source))
-        spent = held.enter_context(time_spent(workdir, began))
+        spent = held.enter_context(time_spent(workdir, since))
         return finetune(config, model_folder, task, Path(workdir), stopper, make_layout(config), spent, traced)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,23 +65,24 @@ def run_recipe(
     phases: Sequence[str] = PHASES,
     source: Mapping[str, Any] | None = None,
     traced: Traced | None = None,
+    since: float | None = None,
 ) -> dict[str, Any]:
     """Runs the named phases of the config in `workdir`, continuing what is there.
 
     Leaves `<phase>/model/` after each phase, and `model/`, the finished student; a phase whose model is there is
     finished. Returns question-answering results, {} when that phase is not among them. `source`: as in `claim`.
-    `traced`: steps that the profiler records.
+    `traced`: steps that the profiler records. `since`: the `time.monotonic()` that the run's time counts from.
 
     Raises:
         UserError: bad config, text or workdir. Stopped: asked to stop, the state is saved.
     """
-    workdir, began = Path(workdir), stopper.began
+    workdir, since = Path(workdir), time.monotonic() if since is None else since
     with SharedStopper(stopper) as stopper, contextlib.ExitStack() as held:
         if traced:
             check_traced(config, traced, phases)
         layout = on_first(lambda: _checked_layout(config, phases)) or make_layout(config)
         on_first(lambda: held.enter_context(locked(workdir)))
-        spent = held.enter_context(time_spent(workdir, began))
+        spent = held.enter_context(time_spent(workdir, since))
 
         def begin() -> PreparedData:
             with spent.spending("prepare"), unchanged_if_refused(workdir):

@@ -1,0 +1,202 @@
+"""`bench strategies`: does knowledge transfer pay? The paper's question (sections 3.3 and 4.6), asked at any size.
+
+One teacher; then the same student by each strategy and seed, on the same text. Three comparisons:
+
+    steps     every student makes as many steps in all: those of transfer and distillation together
+    time      every student learns as long as that of `pkt`, by the seconds of its own steps
+    teacher   the student that needs no teacher also gets the seconds that the teacher took
+
+Each is a run of its own below the folder, with all its files; a killed bench goes on where it stopped.
+"""
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mobilebert_jax.recipes.evaluate import evaluate_folder
+from mobilebert_jax.recipes.run import run_recipe
+from mobilebert_jax.training.metrics import read_metrics
+from mobilebert_jax.training.stopping import Stopper
+from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.files import write_json
+
+COMPARISONS = ("steps", "time", "teacher")
+MEASURE = "pkt"
+"""The strategy whose seconds all others get when time is equal."""
+CLOSE = 0.05
+"""Students whose seconds would change by less than this share are not trained anew for equal time."""
+
+Row = dict[str, Any]
+Steps = tuple[int, int]
+"""Of transfer and distillation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """One way to a student: what it changes in the config, and whether it has a transfer phase, and no teacher."""
+
+    settings: dict[str, Any]
+    transfers: bool = False
+    teacherless: bool = False
+
+
+STRATEGIES = {
+    "alone": Strategy(
+        {"transfer.strategy": "none", "distill.ground_truth_ratio": 1.0, "transfer.copy": ()}, teacherless=True
+    ),
+    "pd": Strategy({"transfer.strategy": "none"}),
+    "akt": Strategy({"transfer.strategy": "auxiliary"}),
+    "jkt": Strategy({"transfer.strategy": "joint"}, transfers=True),
+    "pkt": Strategy({"transfer.strategy": "progressive", "transfer.lower_rate": 0.0}, transfers=True),
+    "pkt_soft": Strategy({"transfer.strategy": "progressive", "transfer.lower_rate": 0.3}, transfers=True),
+    "pkt_hidden": Strategy({"transfer.strategy": "progressive", "transfer.attention": 0.0}, transfers=True),
+}
+"""alone: masked LM without a teacher, nothing copied from it. pd: distillation of its logits, from its embeddings and
+heads, as all that follow. akt, jkt, pkt: transfer beside, before, and block by block before distillation; pkt_soft: the
+lower blocks keep learning. pkt_hidden: hidden states without attention maps (the paper's ablation +FMT; pkt adds +AT).
+"""
+
+
+def bench_strategies(
+    config: ConfigDict,
+    workdir: str | Path,
+    stopper: Stopper,
+    names: Sequence[str] = (),
+    seeds: int = 3,
+    comparisons: Sequence[str] = COMPARISONS,
+    datasets: Sequence[str] = (),
+    show: Callable[[Row], None] = lambda row: None,
+) -> Row:
+    """A row for each comparison, strategy and seed: steps, seconds, held-out masked LM, and scores of answers.
+
+    `datasets`: SQuAD json files that each fine-tuned student is scored on beside the config's held-out questions.
+    Writes strategies.json into `workdir`, which holds every run. `show` gets each row once it is there.
+
+    Raises:
+        UserError: bad config, or a strategy or comparison that does not exist. Stopped: asked to stop, all is saved.
+    """
+    names = _known(names, tuple(STRATEGIES), "--strategies")
+    comparisons = _known(comparisons, COMPARISONS, "--equal")
+    if seeds < 1:
+        raise UserError(f"--seeds={seeds}: must be at least 1")
+    bench = _Bench(config, Path(workdir), stopper, datasets)
+    bench.teacher()
+    rows: list[Row] = []
+    for comparison in comparisons:
+        for name in names:
+            for seed in range(config.seed, config.seed + seeds):
+                if comparison != "teacher" or STRATEGIES[name].teacherless:
+                    steps = bench.steps(name, comparison, seed)
+                    rows.append({"equal": comparison, **bench.student(name, seed, steps)})
+                    show(rows[-1])
+    report = {"seeds": seeds, "teacher": bench.teacher_row, "rows": rows, "means": means(rows)}
+    write_json(Path(workdir) / "strategies.json", report)
+    return report
+
+
+class _Bench:
+    """The runs below a folder. Their results are read from their files, so that one that is finished costs nothing."""
+
+    def __init__(self, config: ConfigDict, workdir: Path, stopper: Stopper, datasets: Sequence[str]):
+        self.config, self.workdir, self.stopper, self.datasets = config, workdir, stopper, datasets
+        self.teacher_row: Row = {}
+
+    def teacher(self) -> None:
+        """Trains the teacher of all students, unless the config names one."""
+        if self.config.teacher.path:
+            self.teacher_row = {"seconds": 0.0, "path": self.config.teacher.path}
+            return
+        folder = self.workdir / "teacher"
+        run_recipe(self.config, folder, self.stopper, ("teacher",))
+        self.teacher_row = {**_figures(folder, "teacher"), "seconds": step_seconds(folder, "teacher", self.config)}
+
+    def steps(self, name: str, comparison: str, seed: int) -> Steps:
+        """(transfer, distill) steps of a student.
+
+        Where its seconds would hardly change they are those of equal steps, whose student is there already.
+        """
+        transfer = self.config.transfer.steps if STRATEGIES[name].transfers else 0
+        equal = transfer, self.config.transfer.steps + self.config.distill.steps - transfer
+        if comparison == "steps":
+            return equal
+        budget = sum(self.student(MEASURE, seed, self.steps(MEASURE, "steps", seed))["seconds"].values())
+        budget += self.teacher_row["seconds"] if comparison == "teacher" else 0.0
+        factor = budget / sum(self.student(name, seed, equal)["seconds"].values())
+        return equal if abs(factor - 1) < CLOSE else (round(factor * equal[0]), round(factor * equal[1]))
+
+    def student(self, name: str, seed: int, steps: Steps) -> Row:
+        """Trains, fine-tunes and scores one student; its row."""
+        folder = self.workdir / f"{name}-{seed}-{steps[0]}-{steps[1]}"
+        config = ConfigDict(self.config.to_dict())
+        config.update_from_flattened_dict(STRATEGIES[name].settings)
+        config.seed, config.distill.steps = seed, steps[1]
+        if steps[0]:
+            config.transfer.steps = steps[0]
+        if not config.teacher.path:
+            teacher = self.workdir / "teacher"
+            config.teacher.path = str(teacher / "teacher" / "model")
+            config.data.update({"corpus": "", "store": str(teacher / "data")})
+        results = run_recipe(config, folder, self.stopper, ("transfer", "distill", "finetune"))
+        row = {"strategy": name, "seed": seed, "steps": dict(zip(("transfer", "distill"), steps, strict=True))}
+        row["seconds"] = {phase: step_seconds(folder, phase, config) for phase in ("transfer", "distill")}
+        row |= _figures(folder, "distill")
+        row |= {"f1": results["student"]["f1"], "exact": results["student"]["exact"]} if results else {}
+        for dataset in self.datasets:
+            row[Path(dataset).stem] = evaluate_folder(folder / "model", dataset)["f1"]
+        return row
+
+
+def step_seconds(workdir: Path, phase: str, config: ConfigDict) -> float:
+    """Seconds that a phase's training steps took by its log, without compiling, saving and evaluation."""
+    total, before = 0.0, 0
+    for line in read_metrics(workdir / phase / "metrics.jsonl"):
+        if line.get("examples_per_second"):
+            total += (line["step"] - before) * config[phase].batch_size / line["examples_per_second"]
+            before = line["step"]
+    return total
+
+
+def _figures(workdir: Path, phase: str) -> Row:
+    """Held-out masked LM at the phase's end."""
+    lines = [line["heldout"] for line in read_metrics(workdir / phase / "metrics.jsonl") if "heldout" in line]
+    return {name: lines[-1][name] for name in ("masked_lm", "masked_lm_accuracy")}
+
+
+def means(rows: Sequence[Row]) -> list[Row]:
+    """Mean and deviation over the seeds of every figure, by comparison and strategy."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["equal"], row["strategy"]), []).append(row)
+    made = []
+    for (comparison, name), members in groups.items():
+        figures = [key for key, value in members[0].items() if isinstance(value, float)]
+        made.append({"equal": comparison, "strategy": name, "steps": members[0]["steps"]})
+        made[-1]["seconds"] = statistics.mean(sum(each["seconds"].values()) for each in members)
+        for figure in figures:
+            values = [each[figure] for each in members]
+            made[-1][figure] = {"mean": statistics.mean(values), "deviation": statistics.pstdev(values)}
+    return made
+
+
+def _known(given: Sequence[str], known: tuple[str, ...], option: str) -> tuple[str, ...]:
+    for name in given:
+        if name not in known:
+            raise UserError(f"{option}={name}: there is no such one, only {', '.join(known)}")
+    return tuple(name for name in known if name in given) if given else known
+
+
+def print_means(report: Row) -> None:
+    """The table: a line a strategy in each comparison."""
+    figures = [name for name, value in report["means"][0].items() if isinstance(value, dict) and "mean" in value]
+    print(f"teacher: {report['teacher']['seconds']:,.0f} s; means and deviations of {report['seeds']} seeds")
+    for comparison in dict.fromkeys(row["equal"] for row in report["means"]):
+        print(f"\nequal {comparison:<13}{'steps':>15}{'seconds':>9}" + "".join(f"{name:>24}" for name in figures))
+        for row in report["means"]:
+            if row["equal"] == comparison:
+                steps = " + ".join(str(count) for count in row["steps"].values() if count)
+                values = "".join(f"{row[name]['mean']:16.3f} ±{row[name]['deviation']:6.3f}" for name in figures)
+                print(f"{row['strategy']:<19}{steps:>15}{row['seconds']:9,.0f}{values}")
