@@ -174,11 +174,11 @@ def bench(options: argparse.Namespace) -> None:
     """The table of `bench WHAT`."""
     if options.overrides and not options.config:
         raise UserError("bench: settings (--config.a.b=value) need the config that they change, --config=FILE")
-    for name in ("batch_size", "sequence_length", "repeats"):
+    for name in ("batch_size", "sequence_length", "repeats", "saves"):
         if getattr(options, name, 1) < 1:
             raise UserError(f"--{name}={getattr(options, name)}: must be at least 1")
     kinds = {"transfer": _bench_transfer, "step": _bench_step, "data": _bench_data, "load": _bench_load}
-    kinds |= {"finetune": _bench_finetune, "strategies": _bench_strategies}
+    kinds |= {"finetune": _bench_finetune, "save": _bench_save, "strategies": _bench_strategies}
     kinds[options.what](options)
 
 
@@ -235,6 +235,17 @@ def _bench_data(options: argparse.Namespace) -> None:
     if options.json:
         return print_json(bench_data(config, options.repeats))
     bench_data(config, options.repeats, show=print_row)
+
+
+def _bench_save(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.save import PHASE_OF, bench_save, print_head, print_row
+
+    config = load_config(options.config, options.overrides)
+    networks = tuple(filter(None, options.networks.split(","))) or tuple(PHASE_OF)
+    if options.json:
+        return print_json(bench_save(config, options.saves, networks))
+    print_head(options.saves)
+    bench_save(config, options.saves, networks, show=print_row)
 
 
 def _bench_load(options: argparse.Namespace) -> None:

@@ -252,6 +252,12 @@ def _bench_options(command: argparse.ArgumentParser) -> None:
     text = "text to tokens, tokens to examples, examples to the loop, beside what bounds them"
     data = kinds.add_parser("data", help=text, description=text)
     data.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
+    text = "how long the loop stands still for a checkpoint, beside a plain copy and a save that is waited for"
+    save = kinds.add_parser("save", help=text, description=text)
+    save.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
+    save.add_argument("--networks", default="", help="teacher, student, comma-separated (default: both)")
+    save.add_argument("--saves", type=int, default=5, help="default: %(default)s")
+    _json_option(save)
     text = "seconds and memory of loading a model folder, each time in a fresh process"
     load = kinds.add_parser("load", help=text, description=text)
     load.add_argument("--model", default="", metavar="DIR", help="default: MobileBERT with random weights")

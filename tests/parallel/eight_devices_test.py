@@ -15,7 +15,7 @@ from mobilebert_jax.utils.trees import is_stacked, named_leaves
 from tests.parallel.collectives import Collective, gathered_elements
 from tests.parallel.eight_devices import MESHES, PROGRAMS
 from tests.recipes.tiny_run import PROJECT
-from tests.training.cases import STUDENT, TEACHER
+from tests.training.cases import LENGTH, STUDENT, TEACHER
 
 CASES = [(program, preset) for program in PROGRAMS for preset in MESHES]
 
@@ -82,6 +82,12 @@ def test_an_iteration_gathers_no_more_than_one_layer_of_each_network(report, pro
     bodies = gathered_elements(moved(report, program, "fsdp"))
     assert bodies
     assert max(bodies.values()) <= most
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_where_heads_are_split_no_attention_map_is_moved(report, program):
+    moves = [sizes for each in moved(report, program, "tensor") for _, sizes in each.arrays]
+    assert moves and not [sizes for sizes in moves if sizes[-1:] == (LENGTH,)]
 
 
 def test_the_cheap_path_adds_up_the_active_blocks_gradients_alone(report):

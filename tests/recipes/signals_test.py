@@ -52,7 +52,8 @@ def test_a_run_that_is_stopped_at_awkward_moments_ends_like_one_that_was_left_al
             code = end_at(moment, tiny_run.start("run", workdir), workdir, signal.SIGTERM)[2]
             assert code == STOPPED, moment.name
     tiny_run.finish("run", workdir)
-    assert differences(workdir, finished_run) == []
+    # A polite stop saves wherever it comes, so other steps may be kept.
+    assert [each for each in differences(workdir, finished_run) if "/checkpoints/" not in each] == []
 
 
 def test_a_second_ctrl_c_leaves_at_once(tiny_run, tmp_path):
