@@ -121,7 +121,7 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's C++ side: errors only
     # Orbax remarks on every save and restore, and logs with a traceback, part by part, what it raises as well.
-    for name in ("absl", "asyncio"):
+    for name in ("absl", "asyncio", "gcsfs", "google"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # remarks on its font cache
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):

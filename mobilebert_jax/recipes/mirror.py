@@ -1,0 +1,150 @@
+"""A folder of this machine and one in a bucket that shall hold the same.
+
+The bucket is what lasts: `fetch` makes the folder like it, `keep` brings there what the folder has more. In the bucket
+`.contents.json` names the files that were brought there as a whole; it is written last. What else lies there is half of
+something, and not fetched. Without it, as where somebody has copied a run there, everything counts.
+"""
+
+import fnmatch
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mobilebert_jax.recipes.lease import FOLDER as LEASE
+from mobilebert_jax.utils.addresses import Found, RemoteFolder
+from mobilebert_jax.utils.files import UNFINISHED, read_json, write_json
+
+CONTENTS = ".contents.json"
+KNOWN = ".fetched.json"
+"""In the folder: what of it is as it is in the bucket."""
+
+CHECKPOINTS = "checkpoints"
+"""Folders of this name are read and written in the bucket, not here."""
+
+REPLACED = "events.out.tfevents.*"
+"""Files that a restart begins anew under another name: the old one goes."""
+
+AT_ONCE = 8
+"""Files on their way at the same time."""
+
+
+class Mirror:
+    """`folder` and `remote`. One process writes there; any number may fetch, each into a folder of its own."""
+
+    def __init__(self, remote: RemoteFolder, folder: Path):
+        self._remote, self._folder = remote, folder
+        self._lock = threading.Lock()
+        self._names: set[str] = set()  # those in .contents.json
+        self._kept: dict[str, list] = _known(folder)  # name -> [version there, size, time here]
+
+    def fetch(self) -> None:
+        """Makes the folder like the bucket: brings what differs, removes what is not there. Reads no checkpoints."""
+        with self._lock:
+            there = {name: found for name, found in self._remote.list().items() if not _is_apart(name)}
+            contents = self._remote.read(CONTENTS)
+            self._names = set(there) if contents is None else set(json.loads(contents)) & set(there)
+            there = {name: there[name] for name in self._names}
+            self._remove_others(there)
+            self._kept = {name: self._kept[name] for name in there if self._is_here(name, there[name])}
+            missing = [name for name in there if name not in self._kept]
+            scratch = self._folder / f"{UNFINISHED}fetch"
+            scratch.mkdir(parents=True, exist_ok=True)
+            try:
+                _all(lambda numbered: self._bring(*numbered, scratch), enumerate(missing))
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+                found = self._local()
+                self._kept |= {name: [there[name].version, *found[name]] for name in missing if name in found}
+                write_json(self._folder / KNOWN, self._kept, indent=None)
+
+    def keep(self) -> None:
+        """Brings to the bucket what was written here since the last time, then its name."""
+        with self._lock:
+            found = self._local()
+            changed = [name for name, stamp in found.items() if self._kept.get(name, [""])[1:] != stamp]
+            gone = {name for name in self._names - set(found) if fnmatch.fnmatch(Path(name).name, REPLACED)}
+            if not changed and not gone:
+                return
+            came = _all(lambda name: self._remote.put(self._folder / name, name), changed)
+            changed = [name for name, is_there in zip(changed, came, strict=True) if is_there]
+            self._list_as((self._names | set(changed)) - gone)
+            _all(self._remote.remove, gone)
+            there = self._remote.list()
+            self._kept |= {name: [there[name].version, *found[name]] for name in changed if name in there}
+            write_json(self._folder / KNOWN, self._kept, indent=None)
+
+    def put(self, name: str) -> None:
+        """Brings one file there, beside whatever process works there."""
+        self._remote.put(self._folder / name, name)
+
+    def forget(self, name: str) -> None:
+        """Removes a file or a folder from the bucket, unless it is here."""
+        with self._lock:
+            if (self._folder / name).exists():
+                return
+            gone = {each for each in self._names if each == name or each.startswith(f"{name}/")}
+            self._list_as(self._names - gone)
+            _all(self._remote.remove, gone)
+            self._kept = {each: known for each, known in self._kept.items() if each not in gone}
+
+    def _list_as(self, names: set[str]) -> None:
+        if names != self._names:
+            self._remote.write(CONTENTS, json.dumps(sorted(names)).encode())
+            self._names = names
+
+    def _local(self) -> dict[str, list[int]]:
+        """Name -> [size, time of the last change] of what is finished here."""
+        found = {}
+        for folder, folders, files in os.walk(self._folder):
+            folders[:] = [name for name in folders if not name.startswith(UNFINISHED) and name != CHECKPOINTS]
+            for path in (Path(folder, name) for name in files):
+                name = str(path.relative_to(self._folder))
+                try:
+                    status = path.stat()
+                except FileNotFoundError:  # replaced, or a scratch file
+                    continue
+                if not name.startswith(".") and not path.name.startswith(UNFINISHED):
+                    found[name] = [status.st_size, status.st_mtime_ns]
+        return found
+
+    def _is_here(self, name: str, found: Found) -> bool:
+        path = self._folder / name
+        if name not in self._kept or not path.is_file():
+            return False
+        status = path.stat()
+        return self._kept[name] == [found.version, status.st_size, status.st_mtime_ns]
+
+    def _bring(self, number: int, name: str, scratch: Path) -> None:
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._remote.get(name, scratch / str(number))
+        os.replace(scratch / str(number), path)
+
+    def _remove_others(self, there: Iterable[str]) -> None:
+        for name in set(self._local()) - set(there):
+            (self._folder / name).unlink()
+        for folder, _, _ in os.walk(self._folder, topdown=False):
+            if folder != str(self._folder) and not os.listdir(folder):
+                os.rmdir(folder)
+
+
+def _known(folder: Path) -> dict[str, list]:
+    try:
+        return dict(read_json(folder / KNOWN))
+    except (OSError, ValueError):
+        return {}
+
+
+def _is_apart(name: str) -> bool:
+    parts = name.split("/")
+    return parts[0] in (LEASE, CONTENTS) or CHECKPOINTS in parts[:-1]
+
+
+def _all(work: Callable, items: Iterable) -> list:
+    """`work` of each, several at once; the first that fails, fails."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(work, items))
