@@ -120,7 +120,8 @@ def _quiet_libraries() -> None:
     # Libraries that read the environment once are told before they are imported.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's C++ side: errors only
-    # Orbax remarks on every save and restore, and logs with a traceback, part by part, what it raises as well.
+    # Orbax remarks on every save and restore, and logs with a traceback, part by part, what it raises as well; so do
+    # gcsfs and Google's login.
     for name in ("absl", "asyncio", "gcsfs", "google"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # remarks on its font cache

@@ -63,8 +63,9 @@ class Lease:
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
-        if not self._lost:
-            self._remote.remove(_file(self._number))
+        with contextlib.suppress(UserError):  # it ends by itself
+            if not self._lost:
+                self._remote.remove(_file(self._number))
 
     def _tried(self, stopper: HasReason) -> bool:
         """Whether it is ours now; False where somebody else was at it in the same moment."""

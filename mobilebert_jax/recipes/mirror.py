@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tqdm import tqdm
+
 from mobilebert_jax.recipes.lease import FOLDER as LEASE
+from mobilebert_jax.recipes.lock import NAME as LOCK
 from mobilebert_jax.utils.addresses import Found, RemoteFolder
 from mobilebert_jax.utils.files import UNFINISHED, read_json, write_json
 
 CONTENTS = ".contents.json"
-KNOWN = ".fetched.json"
-"""In the folder: what of it is as it is in the bucket."""
-
 CHECKPOINTS = "checkpoints"
 """Folders of this name are read and written in the bucket, not here."""
 
@@ -39,7 +39,9 @@ class Mirror:
         self._remote, self._folder = remote, folder
         self._lock = threading.Lock()
         self._names: set[str] = set()  # those in .contents.json
-        self._kept: dict[str, list] = _known(folder)  # name -> [version there, size, time here]
+        self._found: set[str] = set()  # those that were there before this process wrote any
+        self._note = folder.with_name(f"{folder.name}.json")
+        self._kept = _noted(self._note)  # name -> [version there, size, time here] of what is the same in both
 
     def fetch(self) -> None:
         """Makes the folder like the bucket: brings what differs, removes what is not there. Reads no checkpoints."""
@@ -47,19 +49,22 @@ class Mirror:
             there = {name: found for name, found in self._remote.list().items() if not _is_apart(name)}
             contents = self._remote.read(CONTENTS)
             self._names = set(there) if contents is None else set(json.loads(contents)) & set(there)
-            there = {name: there[name] for name in self._names}
-            self._remove_others(there)
-            self._kept = {name: self._kept[name] for name in there if self._is_here(name, there[name])}
-            missing = [name for name in there if name not in self._kept]
+            self._found = set(self._names)
+            self._remove_others(self._names)
+            self._kept = {name: self._kept[name] for name in self._names if self._is_here(name, there[name])}
+            missing = {name: there[name].version for name in self._names - set(self._kept)}
             scratch = self._folder / f"{UNFINISHED}fetch"
-            scratch.mkdir(parents=True, exist_ok=True)
             try:
-                _all(lambda numbered: self._bring(*numbered, scratch), enumerate(missing))
+                with tqdm(total=len(missing), desc="fetching files", unit="file", disable=None) as progress:
+                    _all(lambda item: (self._bring(*item, scratch), progress.update()), missing.items())
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
-                found = self._local()
-                self._kept |= {name: [there[name].version, *found[name]] for name in missing if name in found}
-                write_json(self._folder / KNOWN, self._kept, indent=None)
+                self._write_note()
+
+    def begin(self) -> None:
+        """From now on only what `.contents.json` names counts, which is what has been fetched."""
+        with self._lock:
+            self._remote.write(CONTENTS, _listing(self._names))
 
     def keep(self) -> None:
         """Brings to the bucket what was written here since the last time, then its name."""
@@ -75,25 +80,25 @@ class Mirror:
             _all(self._remote.remove, gone)
             there = self._remote.list()
             self._kept |= {name: [there[name].version, *found[name]] for name in changed if name in there}
-            write_json(self._folder / KNOWN, self._kept, indent=None)
+            self._write_note()
 
     def put(self, name: str) -> None:
         """Brings one file there, beside whatever process works there."""
         self._remote.put(self._folder / name, name)
 
-    def forget(self, name: str) -> None:
-        """Removes a file or a folder from the bucket, unless it is here."""
+    def forget(self, *entries: str) -> None:
+        """Removes from the bucket what this process has brought there of these files and folders, if they are gone."""
         with self._lock:
-            if (self._folder / name).exists():
-                return
-            gone = {each for each in self._names if each == name or each.startswith(f"{name}/")}
+            entries = {entry for entry in entries if not (self._folder / entry).exists()}
+            gone = {name for name in self._names - self._found if name.split("/")[0] in entries}
             self._list_as(self._names - gone)
             _all(self._remote.remove, gone)
-            self._kept = {each: known for each, known in self._kept.items() if each not in gone}
+            if not self._names:
+                self._remote.remove(CONTENTS)
 
     def _list_as(self, names: set[str]) -> None:
         if names != self._names:
-            self._remote.write(CONTENTS, json.dumps(sorted(names)).encode())
+            self._remote.write(CONTENTS, _listing(names))
             self._names = names
 
     def _local(self) -> dict[str, list[int]]:
@@ -107,7 +112,7 @@ class Mirror:
                     status = path.stat()
                 except FileNotFoundError:  # replaced, or a scratch file
                     continue
-                if not name.startswith(".") and not path.name.startswith(UNFINISHED):
+                if path.name != LOCK and not path.name.startswith(UNFINISHED):
                     found[name] = [status.st_size, status.st_mtime_ns]
         return found
 
@@ -118,11 +123,14 @@ class Mirror:
         status = path.stat()
         return self._kept[name] == [found.version, status.st_size, status.st_mtime_ns]
 
-    def _bring(self, number: int, name: str, scratch: Path) -> None:
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._remote.get(name, scratch / str(number))
-        os.replace(scratch / str(number), path)
+    def _bring(self, name: str, version: str, scratch: Path) -> None:
+        path, part = self._folder / name, scratch / name
+        for each in (path, part):
+            each.parent.mkdir(parents=True, exist_ok=True)
+        if self._remote.get(name, part):
+            os.replace(part, path)
+            status = path.stat()
+            self._kept[name] = [version, status.st_size, status.st_mtime_ns]
 
     def _remove_others(self, there: Iterable[str]) -> None:
         for name in set(self._local()) - set(there):
@@ -131,10 +139,18 @@ class Mirror:
             if folder != str(self._folder) and not os.listdir(folder):
                 os.rmdir(folder)
 
+    def _write_note(self) -> None:
+        if self._kept or self._note.exists():
+            write_json(self._note, self._kept, indent=None)
 
-def _known(folder: Path) -> dict[str, list]:
+
+def _listing(names: set[str]) -> bytes:
+    return json.dumps(sorted(names)).encode()
+
+
+def _noted(path: Path) -> dict[str, list]:
     try:
-        return dict(read_json(folder / KNOWN))
+        return dict(read_json(path))
     except (OSError, ValueError):
         return {}
 

@@ -63,8 +63,8 @@ class Place:
 
     def begin(self) -> None:
         """From now on what is written lasts by itself."""
-        if self._lease:
-            self._thread.start()
+        self._mirror.begin()
+        self._thread.start()
 
     def end(self) -> None:
         """Lets everything last; the first process calls this."""
@@ -76,9 +76,7 @@ class Place:
 
     def forget_refused(self) -> None:
         """What a refusal has taken out of the folder (`workdir.unchanged_if_refused`) goes from the bucket too."""
-        if self._lease:
-            for name in ("config.json", "data"):
-                self._mirror.forget(name)
+        self._mirror.forget("config.json", "data")
 
     def _keep(self) -> None:
         self._lease.check()
@@ -88,7 +86,7 @@ class Place:
         while not self._over.is_set():
             self._wanted.wait(EVERY)
             self._wanted.clear()
-            with contextlib.suppress(UserError):  # a later one, or the last, succeeds or says so
+            with contextlib.suppress(UserError, OSError):  # a later one, or the last, succeeds or says so
                 self._keep()
 
 
@@ -127,8 +125,13 @@ def looked_into(workdir: str | Path) -> Iterator[Place]:
     folder, address = folder_of(workdir), str(workdir).rstrip("/")
     with _in_their_words(workdir):
         mirror = Mirror(RemoteFolder(address, "--workdir"), make_workdir(folder))
-        with contextlib.suppress(UserError), locked(folder):  # a run of this machine holds it: then it is all there
-            mirror.fetch()
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(locked(folder))
+            except UserError:  # a run of this machine: all that there is, is there
+                pass
+            else:
+                mirror.fetch()
         yield Place(folder, address, mirror)
 
 
@@ -152,7 +155,7 @@ def folder_of(workdir: str | Path, kind: str = "runs") -> Path:
     cache = os.environ.get(CACHE) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mobilebert")
     readable = re.sub(r"\W+", "-", address.partition("://")[2])[-60:].strip("-")
     name = f"{readable}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
-    return Path(cache, kind, name, str(own_number()))
+    return Path(cache, kind, f"{name}-{own_number()}")
 
 
 @contextlib.contextmanager
@@ -161,7 +164,6 @@ def _leased(address: str, stopper: HasReason) -> Iterator[Place]:
     address, folder = address.rstrip("/"), folder_of(address)
     with locked(folder):
         remote = RemoteFolder(address, "--workdir")
-        remote.list(".lease")
         mirror, lease = Mirror(remote, folder), Lease(remote, f"--workdir={address}")
         lease.take(stopper)
         try:

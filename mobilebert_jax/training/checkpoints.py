@@ -28,6 +28,9 @@ from mobilebert_jax.utils.types import Params
 
 T = TypeVar("T")
 
+KINDS = ("gs", "s3")
+"""Kinds of addresses that Orbax and TensorStore both know."""
+
 CHECKSUM = "checksum"
 """What a checkpoint calls the checksum of all its other arrays."""
 
@@ -168,6 +171,8 @@ class Checkpoints:
 def _place(folder: str | Path) -> Path | epath.Path:
     if not is_address(folder):
         return Path(folder).resolve()
+    if str(folder).partition("://")[0] not in KINDS:
+        raise UserError(f"{folder}: checkpoints can be written in a folder or at {', '.join(KINDS)}:// addresses only")
     # Else Orbax would reach buckets through TensorFlow wherever that is installed.
     os.environ.setdefault("EPATH_USE_TF", "false")
     return epath.Path(folder)

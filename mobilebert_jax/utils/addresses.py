@@ -111,10 +111,14 @@ class RemoteFolder:
                 return False
             return True
 
-    def get(self, name: str, path: Path) -> None:
-        """Copies a file from there; a kill may leave a part of it."""
+    def get(self, name: str, path: Path) -> bool:
+        """Copies a file from there; False where it has gone meanwhile. A kill may leave a part of it."""
         with self._in_one_line():
-            self._files.get_file(self._path(name), str(path))
+            try:
+                self._files.get_file(self._path(name), str(path))
+            except FileNotFoundError:
+                return False
+            return True
 
     def remove(self, name: str) -> None:
         """Removes a file, if it is there."""
