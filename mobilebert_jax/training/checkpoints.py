@@ -53,7 +53,12 @@ class Checkpoints:
         self._folder = _place(folder)
         self._before_save = before_save
         _expect_late_callbacks()
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        try:
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+        except Exception as error:
+            if not is_address(folder):
+                raise
+            raise UserError(f"{folder}: cannot be read ({first_line(error)})") from error
 
     def latest_step(self) -> int | None:
         """The step of the newest finished checkpoint; None when there is none."""

@@ -14,8 +14,8 @@ VERSIONS = ("generation", "etag", "ETag", "updated", "LastModified", "created", 
 """What file systems call the field that changes with a file's content; the first that is there counts."""
 
 LOG_IN = (
-    "log in with `gcloud auth application-default login`, or give this machine's account the role Storage Object "
-    "User on the bucket"
+    "log in with `gcloud auth application-default login`, or give this machine's account the roles Storage Object "
+    "User and Storage Legacy Bucket Reader on the bucket"
 )
 
 
