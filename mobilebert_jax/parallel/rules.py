@@ -12,7 +12,8 @@ BATCH_AXES = ("replica", "data", "fsdp")
 """What the batch is split over, whatever the preset."""
 
 NAMES = frozenset(
-    "layers vocab position token_type trigram embed inner heads mlp norm classes transform pooled batch length".split()
+    "layers vocab position token_type trigram embed inner heads mlp norm classes transform pooled "
+    "batch length".split()
 )
 """Every logical axis name of the models (see models/layers.py)."""
 
