@@ -19,6 +19,7 @@ from tqdm import tqdm
 from mobilebert_jax.recipes.lease import FOLDER as LEASE
 from mobilebert_jax.recipes.lock import NAME as LOCK
 from mobilebert_jax.utils.addresses import Found, RemoteFolder
+from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import UNFINISHED, read_json, write_json
 
 CONTENTS = ".contents.json"
@@ -47,8 +48,7 @@ class Mirror:
         """Makes the folder like the bucket: brings what differs, removes what is not there. Reads no checkpoints."""
         with self._lock:
             there = {name: found for name, found in self._remote.list().items() if not _is_apart(name)}
-            contents = self._remote.read(CONTENTS)
-            self._names = set(there) if contents is None else set(json.loads(contents)) & set(there)
+            self._names = self._listed(there)
             self._found = set(self._names)
             self._remove_others(self._names)
             self._kept = {name: self._kept[name] for name in self._names if self._is_here(name, there[name])}
@@ -95,6 +95,16 @@ class Mirror:
             _all(self._remote.remove, gone)
             if not self._names:
                 self._remote.remove(CONTENTS)
+
+    def _listed(self, there: Iterable[str]) -> set[str]:
+        """The names of what is whole; UserError where nothing can be known of that."""
+        contents = self._remote.read(CONTENTS)
+        try:
+            return set(there) if contents is None else set(json.loads(contents)) & set(there)
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"{self._remote.address}/{CONTENTS}: damaged; remove it if all the files beside it are whole"
+            ) from error
 
     def _list_as(self, names: set[str]) -> None:
         if names != self._names:

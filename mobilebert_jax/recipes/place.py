@@ -76,6 +76,7 @@ class Place:
 
     def forget_refused(self) -> None:
         """What a refusal has taken out of the folder (`workdir.unchanged_if_refused`) goes from the bucket too."""
+        self._lease.check()
         self._mirror.forget("config.json", "data")
 
     def _keep(self) -> None:
@@ -142,8 +143,8 @@ def local_copy(path: str, option: str) -> str:
     remote, folder = RemoteFolder(path, option), folder_of(path, "copies")
     if not remote.list():
         raise UserError(f"{option}={path}: nothing there")
-    make_workdir(folder)
-    Mirror(remote, folder).fetch()
+    with locked(folder, wait=True):
+        Mirror(remote, folder).fetch()
     return str(folder)
 
 

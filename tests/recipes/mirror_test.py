@@ -108,6 +108,12 @@ def test_a_run_that_somebody_copied_to_the_bucket_counts_as_it_is(remote, folder
     assert held(folder) == {"teacher/model/config": "{}"}
 
 
+def test_a_damaged_list_is_one_line(remote, folder):
+    remote.write(CONTENTS, b"[half")
+    with pytest.raises(UserError, match=r"/\.contents\.json: damaged; remove it"):
+        Mirror(remote, folder).fetch()
+
+
 def test_what_the_bucket_does_not_have_goes(remote, folder):
     mirror = writer(remote, folder)
     write(folder, teacher__model__weights="one", config="{}")
