@@ -165,6 +165,7 @@ def _leased(address: str, stopper: HasReason) -> Iterator[Place]:
     address, folder = address.rstrip("/"), folder_of(address)
     with locked(folder):
         remote = RemoteFolder(address, "--workdir")
+        remote.check_bucket()
         mirror, lease = Mirror(remote, folder), Lease(remote, f"--workdir={address}")
         lease.take(stopper)
         try:

@@ -57,6 +57,18 @@ class RemoteFolder:
             # Other processes write there too.
             self._files, self._root = fsspec.core.url_to_fs(self.address, use_listings_cache=False)
 
+    def check_bucket(self) -> None:
+        """Asks a bucket of Google's for its kind: Orbax does when it first deletes a checkpoint, perhaps days later."""
+        if self.address.startswith("gs://"):
+            with self._in_one_line():
+                from google.api_core.exceptions import NotFound
+                from google.cloud import storage
+
+                try:
+                    storage.Client().get_bucket(self.address.split("/")[2])
+                except NotFound as error:
+                    raise UserError(f"{self._named}: no such bucket") from error
+
     def list(self, below: str = "") -> dict[str, Found]:
         """Name -> version and size of every file there is."""
         with self._in_one_line():

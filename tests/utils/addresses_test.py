@@ -79,6 +79,8 @@ def test_an_address_that_is_none_is_one_line(bucket, address, message):
         RemoteFolder(address, "--workdir").list()
     assert str(error.value).startswith(f"--workdir={address}: ") and "\n" not in str(error.value)
     if "made" in address:
+        with pytest.raises(UserError, match=r"no such bucket$"):
+            RemoteFolder(address, "--workdir").check_bucket()
         with pytest.raises(UserError, match=message):
             RemoteFolder(address, "--workdir").create("lock", b"")
 
@@ -113,6 +115,8 @@ def test_a_bucket_that_lets_nobody_in_says_how_to_be_let_in(bucket, monkeypatch)
         try:
             with pytest.raises(UserError, match=r"does not have storage.objects.list access.*; log in with `gcloud"):
                 RemoteFolder("gs://bucket/run", "--workdir").list()
+            with pytest.raises(UserError, match=r"^--workdir=gs://bucket/run: .*; log in with `gcloud"):
+                RemoteFolder("gs://bucket/run", "--workdir").check_bucket()
         finally:
             GCSFileSystem.clear_instance_cache()
             server.shutdown()
