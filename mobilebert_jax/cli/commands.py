@@ -228,6 +228,8 @@ def _bench_strategies(options: argparse.Namespace) -> None:
     names, equal, files = (
         tuple(filter(None, text.split(","))) for text in (options.strategies, options.equal, options.dataset)
     )
+    if is_address(options.workdir):
+        raise UserError(f"--workdir={options.workdir}: bench strategies works in a folder of this machine")
     report = bench_strategies(config, options.workdir, options.stopper, names, options.seeds, equal, files)
     print_json(report) if options.json else print_means(report)
 
