@@ -84,15 +84,26 @@ read_nfs() {
   server=${nfs%%:*} share=${nfs#*:}
 }
 
-# The command is one of ours and names where it works; a pod's folder must be reachable from all hosts.
+# The command is one of ours and names where it works, which all hosts of a pod must reach.
 need_job() {
   case ${job[0]:-} in
     run | prepare | pretrain | distill | finetune) ;;
     '') die "after -- comes what mobilebert shall do, such as: -- run --workdir=$shared/run" ;;
     *) die "${job[0]}: a job is one of run, prepare, pretrain, distill, finetune" ;;
   esac
-  [[ " ${job[*]} " == *" --workdir="* ]] || die "-- ${job[0]} ...: --workdir=DIR is needed, one that every host can reach"
-  [[ " ${job[*]} " != *" --workdir=gs://"* ]] || die "--workdir=gs://...: a bucket is no folder; share one with --nfs"
+  [[ " ${job[*]} " == *" --workdir="[^\ ]* ]] ||
+    die "-- ${job[0]} ...: --workdir=DIR is needed, one that every host can reach, or --workdir=gs://BUCKET/RUN"
+}
+
+# The job's workdir is in a bucket: nothing has to be mounted for it.
+in_bucket() {
+  [[ " ${job[*]} " == *" --workdir=gs://"* ]]
+}
+
+# After need_job: the share is given, unless the workdir is in a bucket.
+need_share() {
+  in_bucket || need nfs
+  [[ -z $nfs ]] || read_nfs
 }
 
 whole() {

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A run as a JobSet on a GKE cluster with TPU node pools (kubectl and the JobSet controller must be there).
 #
-#   gke.sh start  --name=NAME --image=IMAGE --nfs=10.0.0.2:/share --topology=v5e:16x16 [--slices=2] [--spot]
-#                 -- run --config=... --workdir=/mnt/mobilebert/run
+#   gke.sh start  --name=NAME --image=IMAGE --topology=v5e:16x16 [--slices=2] [--spot]
+#                 -- run --config=... --workdir=gs://BUCKET/RUN
+#   gke.sh start  ... --nfs=10.0.0.2:/share -- run --config=... --workdir=/mnt/mobilebert/run
 #   gke.sh watch  --name=NAME        the log of the first host
 #   gke.sh status --name=NAME
 #   gke.sh stop   --name=NAME        saves and ends; `start` with the same words goes on
@@ -43,8 +44,11 @@ manifest() {
     local line="nodeSelector:"
     text=${text/"$line"/"$line"$'\n                cloud.google.com/gke-spot: "true"'}
   fi
+  if [[ -z $nfs ]]; then
+    text=$(sed '/^ *volumes:$/,/^ *path: @share@$/d; /^ *volumeMounts:$/,/^ *mountPath: @shared@$/d' <<<"$text")
+  fi
   for key in name max_restarts slices hosts service_account accelerator shape image args chips_per_host shared server share; do
-    text=${text//"@$key@"/"${!key}"}
+    text=${text//"@$key@"/"${!key-}"}
   done
   printf '%s\n' "$text"
 }
@@ -52,12 +56,12 @@ manifest() {
 pods="jobset.sigs.k8s.io/jobset-name=$name"
 case ${words[0]} in
   start)
-    need image topology nfs
-    read_nfs
+    need image topology
     whole slices
     whole max_restarts
     read_topology
     need_job
+    need_share
     if [[ -n $dry_run ]]; then
       echo "kubectl apply --namespace=$namespace -f - <<'END'"
       manifest

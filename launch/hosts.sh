@@ -6,7 +6,7 @@ archive=mobilebert.tar.gz
 install="mkdir -p mobilebert && tar -xzf $archive -C mobilebert && curl -LsSf https://astral.sh/uv/install.sh | sh"
 # The images' own Python is too old for JAX.
 install+=" && .local/bin/uv venv --python=3.12 --clear mobilebert/.venv"
-install+=" && .local/bin/uv pip install --python=mobilebert/.venv/bin/python './mobilebert[tpu]'"
+install+=" && .local/bin/uv pip install --python=mobilebert/.venv/bin/python './mobilebert[tpu,gcs]'"
 
 # tpu VERB WORD...: gcloud compute tpus tpu-vm VERB WORD... with zone and project.
 tpu() {

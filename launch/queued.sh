@@ -3,7 +3,8 @@
 # job has ended. The run goes on from its last checkpoint each time.
 #
 #   queued.sh run    --name=NAME --zone=ZONE --topology=v5e:16x16 [--slices=2] [--on_demand | --reserved]
-#                    --nfs=10.0.0.2:/share -- run --config=... --workdir=/mnt/mobilebert/run
+#                    -- run --config=... --workdir=gs://BUCKET/RUN
+#   queued.sh run    ... --nfs=10.0.0.2:/share -- run --config=... --workdir=/mnt/mobilebert/run
 #   queued.sh status --name=NAME --zone=ZONE
 #   queued.sh delete --name=NAME --zone=ZONE                 ends the costs; the run's folder stays
 #
@@ -95,11 +96,11 @@ if ((slices > 1)); then
 fi
 case ${words[0]} in
   run)
-    need topology nfs
+    need topology
     read_topology
     need_tpu_vm
-    read_nfs
     need_job
+    need_share
     if [[ -n $dry_run ]]; then
       rehearse
       exit 0

@@ -3,11 +3,11 @@
 #
 #   tpu_vm.sh create --name=NAME --zone=ZONE --topology=v5e:4x4 [--spot]     rent it
 #   tpu_vm.sh setup  --name=NAME --zone=ZONE [--nfs=10.0.0.2:/share]         this checkout's commit on every host
-#   tpu_vm.sh start  --name=NAME --zone=ZONE -- run --config=... --workdir=/mnt/mobilebert/run
+#   tpu_vm.sh start  --name=NAME --zone=ZONE -- run --config=... --workdir=gs://BUCKET/RUN
 #   tpu_vm.sh watch | status | stop | delete  --name=NAME --zone=ZONE
 #
 # Options: --project=PROJECT (default: gcloud's own), --dry_run (prints the commands, runs none).
-# --nfs puts a share, which all hosts of a pod need, at /mnt/mobilebert.
+# --nfs puts a share at /mnt/mobilebert: what the hosts of a pod need where --workdir is not in a bucket.
 # `stop` saves on all hosts and leaves; `start` with the same words goes on. `delete` ends the costs.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh

@@ -2,12 +2,12 @@
 # A run as a workload of XPK (pip install xpk) on a cluster that `xpk cluster create` has made.
 #
 #   xpk.sh start --name=NAME --cluster=CLUSTER --zone=ZONE --image=IMAGE --topology=v5e:16x16 [--slices=2]
-#                --storage=STORAGE -- run --config=... --workdir=...
+#                [--storage=STORAGE] -- run --config=... --workdir=gs://BUCKET/RUN
 #   xpk.sh status | stop --name=NAME --cluster=CLUSTER --zone=ZONE
 #
-# XPK restarts a workload on exit 42 as it is, but by default not once: hence --max_restarts=1000. The storage is one of
-# `xpk storage attach`, which says where it is mounted; the workdir lies there. `stop` saves and ends; `start` with the
-# same words goes on. Options: --project=PROJECT, --dry_run (prints the command, runs none).
+# XPK restarts a workload on exit 42 as it is, but by default not once: hence --max_restarts=1000. Where the workdir is
+# not in a bucket, it lies in a storage of `xpk storage attach`, which says where it is mounted. `stop` saves and ends;
+# `start` with the same words goes on. Options: --project=PROJECT, --dry_run (prints the command, runs none).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -25,13 +25,14 @@ workload() {
 
 case ${words[0]} in
   start)
-    need image topology storage
+    need image topology
     whole slices
     whole max_restarts
     read_topology
     need_job
-    workload create "--workload=$name" "--tpu-type=$xpk_type" "--num-slices=$slices" "--docker-image=$image" "--storage=$storage" \
-      "--max-restarts=$max_restarts" --termination-grace-period-seconds=120 "--command=$(quoted mobilebert "${job[@]}")"
+    in_bucket || need storage
+    workload create "--workload=$name" "--tpu-type=$xpk_type" "--num-slices=$slices" "--docker-image=$image" \
+      ${storage:+"--storage=$storage"} "--max-restarts=$max_restarts" --termination-grace-period-seconds=120 "--command=$(quoted mobilebert "${job[@]}")"
     ;;
   status) workload list "--filter-by-job=$name" ;;
   stop) workload delete "--workload=$name" --force ;;

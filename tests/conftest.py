@@ -1,5 +1,6 @@
 import pytest
 
+from tests.buckets import bucket_server
 from tests.recipes.tiny_run import make_tiny_run
 
 
@@ -17,3 +18,19 @@ def finished_run(tiny_run):
     (tiny_run.folder / "stdout").write_text(out)
     (tiny_run.folder / "stderr").write_text(error)
     return workdir
+
+
+@pytest.fixture(scope="session")
+def bucket_environment():
+    """Sends this process, and those that it starts, to an empty bucket on this machine; returns its address."""
+    with bucket_server() as (address, variables), pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield address
+
+
+@pytest.fixture
+def bucket(bucket_environment, tmp_path, monkeypatch):
+    """The address of a folder in a bucket that no other test uses; what stands for it here lies in tmp_path/cache."""
+    monkeypatch.setenv("MOBILEBERT_CACHE", str(tmp_path / "cache"))
+    return f"{bucket_environment}/{tmp_path.name}"

@@ -16,12 +16,14 @@ from mobilebert_jax.parallel.processes import is_first
 from mobilebert_jax.parallel.start import start
 from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
 from mobilebert_jax.recipes.finetune import finetune_folder
+from mobilebert_jax.recipes.place import local_copy, looked_into
 from mobilebert_jax.recipes.run import estimate_run, prepare_run, run_recipe
 from mobilebert_jax.recipes.settings import PHASES
 from mobilebert_jax.report.page import write_report
 from mobilebert_jax.text.shards import Share
 from mobilebert_jax.training.stopping import Stopper, interruptible
 from mobilebert_jax.training.trace import Traced
+from mobilebert_jax.utils.addresses import below, is_address
 from mobilebert_jax.utils.errors import Stopped, UserError
 
 
@@ -33,21 +35,21 @@ def run(options: argparse.Namespace) -> None:
     if results:
         print_results(results)
     _report_on(_workdir(options), options.stopper)
-    print(f"finished: {_workdir(options) / 'model'}")
+    print(f"finished: {below(_workdir(options), 'model')}")
 
 
 def pretrain(options: argparse.Namespace) -> None:
     """The teacher phase alone."""
     _run_phases(options, ("teacher",))
     if is_first():
-        print(f"finished: {_workdir(options) / 'teacher' / 'model'}")
+        print(f"finished: {below(_workdir(options), 'teacher', 'model')}")
 
 
 def distill(options: argparse.Namespace) -> None:
     """The transfer and distill phases alone."""
     _run_phases(options, ("transfer", "distill"))
     if is_first():
-        print(f"finished: {_workdir(options) / 'distill' / 'model'}")
+        print(f"finished: {below(_workdir(options), 'distill', 'model')}")
 
 
 def prepare(options: argparse.Namespace) -> None:
@@ -58,13 +60,12 @@ def prepare(options: argparse.Namespace) -> None:
         return print_estimate(estimate_run(config, _workdir(options), options.stopper))
     data = prepare_run(config, _workdir(options), options.stopper, source, share)
     if data is None:
-        print(
-            f"share {options.shard} is finished; the store is, once the other shares are: {_workdir(options) / 'data'}"
-        )
+        place = below(_workdir(options), "data")
+        print(f"share {options.shard} is finished; the store is, once the other shares are: {place}")
         return
     for name, store in (("train", data.train), ("heldout", data.heldout)):
         print(f"{name}: {store.num_documents} documents, {store.num_sentences} sentences, {store.num_tokens} tokens")
-    print(f"finished: {_workdir(options) / 'data'}")
+    print(f"finished: {below(_workdir(options), 'data')}")
 
 
 def finetune(options: argparse.Namespace) -> None:
@@ -73,12 +74,13 @@ def finetune(options: argparse.Namespace) -> None:
     config, source = load_with_source(options.config, _overrides(options))
     workdir = _workdir(options, f"-{options.task}")
     traced = Traced.parse(options.profile) if options.profile else None
+    model = local_copy(options.model, "--model")
     results = finetune_folder(
-        config, options.model, options.task, workdir, options.stopper, source, traced, options.stopper.began
+        config, model, options.task, workdir, options.stopper, source, traced, options.stopper.began
     )
     if is_first():
         print_results(results)
-        print(f"finished: {workdir / 'model'}")
+        print(f"finished: {below(workdir, 'model')}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -88,7 +90,8 @@ def evaluate(options: argparse.Namespace) -> None:
     if options.predictions:
         scores = score_file(options.dataset, options.predictions, options.task)
     else:
-        scores = evaluate_folder(options.model, options.dataset, options.task, options.output, options.batch_size)
+        model = local_copy(options.model, "--model")
+        scores = evaluate_folder(model, options.dataset, options.task, options.output, options.batch_size)
     print_json(scores) if options.json else print_scores(scores)
 
 
@@ -100,7 +103,7 @@ def answer(options: argparse.Namespace) -> None:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         raise UserError(f"--passage={options.passage}: {reason}; a readable UTF-8 text file is needed") from error
-    answers = load_answerer(options.model).find_answers(options.question, passage, options.top_k)
+    answers = load_answerer(local_copy(options.model, "--model")).find_answers(options.question, passage, options.top_k)
     if not options.json:
         print_answers(answers, answers.explanation)
         return
@@ -124,7 +127,8 @@ def inspect(options: argparse.Namespace) -> None:
 
     if options.ranges:
         return _ranges(options)
-    contents = [read_contents(path) for path in (options.path, options.other) if path]
+    paths = [local_copy(path, "inspect PATH") for path in (options.path, options.other) if path]
+    contents = [read_contents(path) for path in paths]
     if len(contents) == 1:
         found = contents[0]
         statistics = store_statistics(found.path) if found.kind == "store" else {}
@@ -167,7 +171,7 @@ def report(options: argparse.Namespace) -> None:
 
     # A run in progress may hold the accelerator for itself.
     jax.config.update("jax_platforms", "cpu")
-    print(f"report: {write_report(options.workdir)}")
+    print(f"report: {_written_report(options.workdir)}")
 
 
 def bench(options: argparse.Namespace) -> None:
@@ -224,6 +228,8 @@ def _bench_strategies(options: argparse.Namespace) -> None:
     names, equal, files = (
         tuple(filter(None, text.split(","))) for text in (options.strategies, options.equal, options.dataset)
     )
+    if is_address(options.workdir):
+        raise UserError(f"--workdir={options.workdir}: bench strategies works in a folder of this machine")
     report = bench_strategies(config, options.workdir, options.stopper, names, options.seeds, equal, files)
     print_json(report) if options.json else print_means(report)
 
@@ -267,16 +273,24 @@ def _join_processes(options: argparse.Namespace) -> None:
     start(options.coordinator, options.num_processes, options.process_id, options.coordinator_timeout)
 
 
-def _report_on(workdir: Path, stopper: Stopper) -> None:
+def _written_report(workdir: str | Path) -> str:
+    """Writes the page of a run; returns where it is."""
+    with looked_into(workdir) as place:
+        return place.put(write_report(place.folder).name)
+
+
+def _report_on(workdir: str | Path, stopper: Stopper) -> None:
     """Writes the page of a run that has ended; whatever goes wrong there, the run itself has not failed."""
     try:
-        path = interruptible(lambda: write_report(workdir), stopper, "everything but the page is done")
+        path = interruptible(lambda: _written_report(workdir), stopper, "everything but the page is done")
         print(f"report: {path}")
     except Stopped:
         raise
     except Exception as error:
-        warnings.warn(f"{workdir / 'report.html'} could not be written: {error}", stacklevel=2)
+        warnings.warn(f"{below(workdir, 'report.html')} could not be written: {error}", stacklevel=2)
 
 
-def _workdir(options: argparse.Namespace, suffix: str = "") -> Path:
+def _workdir(options: argparse.Namespace, suffix: str = "") -> str | Path:
+    if is_address(options.workdir):
+        return options.workdir
     return Path(options.workdir) if options.workdir else default_workdir(options.config, suffix)

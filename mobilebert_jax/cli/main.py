@@ -120,8 +120,9 @@ def _quiet_libraries() -> None:
     # Libraries that read the environment once are told before they are imported.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's C++ side: errors only
-    # Orbax remarks on every save and restore, and logs with a traceback, part by part, what it raises as well.
-    for name in ("absl", "asyncio"):
+    # Orbax remarks on every save and restore, and logs with a traceback, part by part, what it raises as well; so do
+    # gcsfs and Google's login.
+    for name in ("absl", "asyncio", "gcsfs", "google"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # remarks on its font cache
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
@@ -159,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("inspect", help="what a checkpoint, store, model or run holds, or how two differ")
     )
     report = commands.add_parser("report", help="WORKDIR/report.html: what happened in a run, at any moment")
-    report.add_argument("workdir", metavar="WORKDIR", help="the run's folder")
+    report.add_argument("workdir", metavar="WORKDIR", help="the run's folder, or gs://bucket/run")
     add_import_options(commands.add_parser("import", help="weights of transformers or TensorFlow 1 -> a model folder"))
     add_export_options(commands.add_parser("export", help="a model folder -> one for transformers"))
     text = "memory, work and time of every phase's step on TPUs that need not be there"
@@ -170,7 +171,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run_options(command: argparse.ArgumentParser, trains: bool = True) -> None:
     command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
-    command.add_argument("--workdir", default="", help="the run's folder (default: runs/ and the config's name)")
+    text = "the run's folder, or gs://bucket/run (default: runs/ and the config's name)"
+    command.add_argument("--workdir", default="", help=text)
     command.add_argument("--max_minutes", type=float, default=0.0, help="save and exit 42 after so many minutes")
     if trains:
         _training_options(command)

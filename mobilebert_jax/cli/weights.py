@@ -52,8 +52,9 @@ def import_weights(options: argparse.Namespace) -> None:
 def export_weights(options: argparse.Namespace) -> None:
     """A model folder for transformers."""
     from mobilebert_jax.export.hugging_face import export_folder
+    from mobilebert_jax.recipes.place import local_copy
 
-    _show(export_folder(options.model, options.output, _head(options)), options)
+    _show(export_folder(local_copy(options.model, "--model"), options.output, _head(options)), options)
 
 
 def _head_option(command: argparse.ArgumentParser) -> None:

@@ -40,6 +40,11 @@ def is_first() -> bool:
     return not several() or _state().process_id == 0
 
 
+def own_number() -> int:
+    """This process' number among those of the run, from 0. Does not touch the devices."""
+    return _state().process_id if several() else 0
+
+
 def any_process(flag: bool) -> bool:
     """Whether the flag is set in any process, the same answer in all. Waits for what the devices still do."""
     return bool(np.any(multihost_utils.process_allgather(np.bool_(flag)))) if several() else flag

@@ -26,7 +26,7 @@ from mobilebert_jax.recipes.layouts import (
     made_in_place,
     make_layout,
 )
-from mobilebert_jax.recipes.lock import locked
+from mobilebert_jax.recipes.place import Place, opened
 from mobilebert_jax.recipes.programs import finetune_programs
 from mobilebert_jax.recipes.questions import answer_all, baselines, check_questions, load_questions, model_scores
 from mobilebert_jax.recipes.settings import (
@@ -91,10 +91,10 @@ def finetune_folder(
         if traced:
             check_traced(config, traced, ["finetune"])
         inputs = on_first(checked)
-        on_first(lambda: held.enter_context(locked(workdir)))
-        on_first(lambda: claim(Path(workdir), config, inputs, source))
-        spent = held.enter_context(time_spent(workdir, since))
-        return finetune(config, model_folder, task, Path(workdir), stopper, make_layout(config), spent, traced)
+        place = held.enter_context(opened(workdir, stopper))
+        on_first(lambda: claim(place.folder, config, inputs, source))
+        spent = held.enter_context(time_spent(place.folder, since))
+        return finetune(config, model_folder, task, place, stopper, make_layout(config), spent, traced)
 
 
 def question_inputs(config: ConfigDict) -> dict[str, str]:
@@ -111,18 +111,18 @@ def finetune(
     config: ConfigDict,
     model_folder: str | Path,
     task: str,
-    workdir: Path,
+    place: Place,
     stopper: HasReason,
     layout: Layout | None = None,
     spent: TimeSpent | None = None,
     traced: Traced | None = None,
 ) -> dict[str, Any]:
-    """The finetune phase in `workdir/finetune`, from where it stopped; the model also in `workdir/model`.
+    """The finetune phase in the run's folder `finetune`, from where it stopped; the model also in `model`.
 
     Returns what results.json holds: `questions` (their number), `task`, scores of the `student` and of `baselines`;
     {} in any process but the first. `spent`, `traced`: as in `run_phase`.
     """
-    folder, spent = workdir / "finetune", spent or TimeSpent()
+    folder, spent = place.folder / "finetune", spent or TimeSpent()
     # Written last: with it, everything is there.
     if first_says((folder / "results.json").exists()):
         return on_first(lambda: read_json(folder / "results.json")) or {}
@@ -134,10 +134,10 @@ def finetune(
     phase = interruptible_together(
         lambda: finetune_phase(config, cfg, encoder, tokenizer, train, layout), stopper, NEXT
     )
-    params = run_phase(phase, folder, stopper, spent, traced)
+    params = run_phase(phase, folder, stopper, spent, traced, place.checkpoints("finetune"), place.keep_soon)
     params = jax.tree.map(jnp.asarray, whole(params)) if layout else params
     with spent.spending("evaluate"):
-        results = on_first(lambda: _score(config, cfg, params, tokenizer, heldout, task, workdir, stopper))
+        results = on_first(lambda: _score(config, cfg, params, tokenizer, heldout, task, place.folder, stopper))
     return results or {}
 
 

@@ -14,18 +14,18 @@ NAME = ".lock"
 
 
 @contextlib.contextmanager
-def locked(workdir: str | Path) -> Iterator[None]:
+def locked(workdir: str | Path, wait: bool = False) -> Iterator[None]:
     """Holds `workdir`/.lock, which contains the holder's pid; makes the folder where it is missing.
 
     The file is removed in the end, and so is a folder that was made for it and stayed empty. A process that was killed
     leaves the file behind, but not the lock; what it left half-written is removed by the next one.
 
     Raises:
-        UserError: another process holds the lock, or there can be no such folder.
+        UserError: another process holds the lock (with `wait` its end is waited for), or there can be no such folder.
     """
     existed = Path(workdir).exists()
     path = make_workdir(workdir) / NAME
-    handle = _acquire(path)
+    handle = _acquire(path, wait=wait)
     try:
         remove_unfinished(workdir)
         yield
@@ -67,7 +67,7 @@ def make_workdir(workdir: str | Path) -> Path:
     return workdir
 
 
-def _acquire(path: Path, mode: int = fcntl.LOCK_EX) -> int:
+def _acquire(path: Path, mode: int = fcntl.LOCK_EX, wait: bool = False) -> int:
     """An open, locked file with our pid in it; with LOCK_SH others may hold it in that mode too."""
     while True:
         try:
@@ -75,7 +75,7 @@ def _acquire(path: Path, mode: int = fcntl.LOCK_EX) -> int:
         except OSError as error:
             raise UserError(f"--workdir={path.parent}: {error.strerror}; give a folder that can be written") from error
         try:
-            fcntl.flock(handle, mode | fcntl.LOCK_NB)
+            fcntl.flock(handle, mode if wait else mode | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(handle)

@@ -27,8 +27,9 @@ from mobilebert_jax.recipes.data import (
 )
 from mobilebert_jax.recipes.finetune import finetune, question_inputs
 from mobilebert_jax.recipes.layouts import check_layout, check_network, make_layout, reader
-from mobilebert_jax.recipes.lock import locked, locked_share
+from mobilebert_jax.recipes.lock import locked_share
 from mobilebert_jax.recipes.phases import distill_phase, teacher_phase, transfer_phase
+from mobilebert_jax.recipes.place import Place, folder_of, opened, prepared_alone
 from mobilebert_jax.recipes.questions import check_questions
 from mobilebert_jax.recipes.settings import (
     MODELS_OF,
@@ -67,7 +68,7 @@ def run_recipe(
     traced: Traced | None = None,
     since: float | None = None,
 ) -> dict[str, Any]:
-    """Runs the named phases of the config in `workdir`, continuing what is there.
+    """Runs the named phases of the config in `workdir`, a folder or an address, continuing what is there.
 
     Leaves `<phase>/model/` after each phase, and `model/`, the finished student; a phase whose model is there is
     finished. Returns question-answering results, {} when that phase is not among them. `source`: as in `claim`.
@@ -76,24 +77,27 @@ def run_recipe(
     Raises:
         UserError: bad config, text or workdir. Stopped: asked to stop, the state is saved.
     """
-    workdir, since = Path(workdir), time.monotonic() if since is None else since
+    since = time.monotonic() if since is None else since
     with SharedStopper(stopper) as stopper, contextlib.ExitStack() as held:
         if traced:
             check_traced(config, traced, phases)
         layout = on_first(lambda: _checked_layout(config, phases)) or make_layout(config)
-        on_first(lambda: held.enter_context(locked(workdir)))
-        spent = held.enter_context(time_spent(workdir, since))
+        place = held.enter_context(opened(workdir, stopper))
+        folder = place.folder
+        spent = held.enter_context(time_spent(folder, since))
 
         def begin() -> PreparedData:
-            with spent.spending("prepare"), unchanged_if_refused(workdir):
-                data = _prepared(config, workdir, stopper, source)
+            with spent.spending("prepare"), unchanged_if_refused(folder):
+                data = _prepared(config, folder, stopper, source)
                 check_examples(config, data)
                 if config.teacher.path:
-                    _Recipe(config, workdir, data, stopper, phases, layout, spent).finished_teacher()
+                    _Recipe(config, place, data, stopper, phases, layout, spent).finished_teacher()
                 return data
 
-        data = on_first(begin) or open_data(workdir, load_tokenizer(workdir / "data" / "tokenizer"))
-        recipe = _Recipe(config, workdir, data, stopper, phases, layout, spent, traced)
+        data = on_first(begin)
+        place.share()
+        data = data or open_data(folder, load_tokenizer(folder / "data" / "tokenizer"))
+        recipe = _Recipe(config, place, data, stopper, phases, layout, spent, traced)
         if "teacher" in phases:
             recipe.teacher()
         if "transfer" in phases or "distill" in phases:
@@ -103,7 +107,7 @@ def run_recipe(
 
 def prepare_run(
     config: ConfigDict,
-    workdir: Path,
+    workdir: str | Path,
     stopper: Stopper,
     source: Mapping[str, Any] | None = None,
     share: Share = ALL,
@@ -114,18 +118,20 @@ def prepare_run(
     """
     _check(config)
     if share == ALL:
-        with locked(workdir), unchanged_if_refused(workdir):
-            corpus = _claimed(config, workdir, source)
-            return prepare_share(config, workdir, stopper, corpus, share)
+        with opened(workdir, stopper) as place, unchanged_if_refused(place.folder):
+            corpus = _claimed(config, place.folder, source)
+            return prepare_share(config, place.folder, stopper, corpus, share)
+    prepared_alone(workdir, f"{share.index}/{share.of}")
+    workdir = Path(workdir)
     with locked_share(workdir, share):
         corpus = _claimed(config, workdir, source)
         return prepare_share(config, workdir, stopper, corpus, share)
 
 
-def estimate_run(config: ConfigDict, workdir: Path, stopper: Stopper) -> Estimate:
+def estimate_run(config: ConfigDict, workdir: str | Path, stopper: Stopper) -> Estimate:
     """What preparing the text will need; nothing is written."""
     _check(config)
-    return estimate_data(config, workdir, stopper)
+    return estimate_data(config, folder_of(workdir), stopper)
 
 
 def _check(config: ConfigDict) -> None:
@@ -161,7 +167,7 @@ class _Recipe:
     def __init__(
         self,
         config: ConfigDict,
-        workdir: Path,
+        place: Place,
         data: PreparedData,
         stopper: HasReason,
         phases: Sequence[str],
@@ -169,8 +175,8 @@ class _Recipe:
         spent: TimeSpent,
         traced: Traced | None = None,
     ):
-        self.config, self.workdir, self.data, self.stopper, self.phases = config, workdir, data, stopper, phases
-        self.layout, self.watched = layout, (spent, traced)
+        self.config, self.place, self.data, self.stopper, self.phases = config, place, data, stopper, phases
+        self.workdir, self.layout, self.watched = place.folder, layout, (spent, traced)
         self.student_config = model_config(config, "student", data.tokenizer.vocab_size)
 
     def teacher(self) -> None:
@@ -195,7 +201,7 @@ class _Recipe:
     def finetune(self) -> dict[str, Any]:
         """Question answering on the distilled student, scored on held-out questions."""
         return finetune(
-            self.config, self._model("distill"), "squad2", self.workdir, self.stopper, self.layout, *self.watched
+            self.config, self._model("distill"), "squad2", self.place, self.stopper, self.layout, *self.watched
         )
 
     def _transferred(self, teacher: Teacher) -> Params | None:
@@ -244,11 +250,13 @@ class _Recipe:
         phase = dataclasses.replace(phase, work=tuple(each for _, each in work[phase.name]), later=later)
         if reason := agreed_reason(self.stopper):
             raise Stopped(f"{reason}; {phase.name} comes next")
-        return run_phase(phase, self.workdir / phase.name, self.stopper, *self.watched)
+        lasting = self.place.checkpoints(phase.name), self.place.keep_soon
+        return run_phase(phase, self.workdir / phase.name, self.stopper, *self.watched, *lasting)
 
     def _publish(self, folder: Path, cfg: ModelConfig, params: Params) -> None:
         params = whole(params)
         on_first(lambda: _save(folder, cfg, params, self.data.tokenizer))
+        self.place.share()
 
 
 def _save(folder: Path, cfg: ModelConfig, params: Params, tokenizer: Tokenizer) -> None:

@@ -9,12 +9,11 @@ from tqdm import tqdm
 
 from mobilebert_jax.text.corpus import one_line
 from mobilebert_jax.text.store import MANIFEST, SHARDS, is_intact, read_manifest, shard_folder
+from mobilebert_jax.utils.addresses import missing_package
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import UNFINISHED, atomic_folder, atomic_path
 
 TOKENIZER = "tokenizer"
-EXTRAS = {"gs": "gcs", "gcs": "gcs"}
-"""Kind of address -> the extra that can read it."""
 
 
 class RemoteStore:
@@ -30,8 +29,7 @@ class RemoteStore:
             with self._files.open(f"{self._root}/{MANIFEST}", "rb") as file:
                 self.manifest_bytes: bytes = file.read()
         except ImportError as error:
-            extra = EXTRAS.get(address.partition(":")[0])
-            which = f"pip install 'mobilebert-jax[{extra}]'" if extra else one_line(error)
+            which = missing_package(address, error)
             raise UserError(f"data.store={address!r}: cannot be read without another package; {which}") from error
         except FileNotFoundError as error:
             raise UserError(

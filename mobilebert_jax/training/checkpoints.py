@@ -6,6 +6,7 @@ Only this file and checkpoint_reader.py know Orbax, whose interface moves; what 
 
 import contextlib
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,16 +17,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
 
 from mobilebert_jax.parallel import processes
 from mobilebert_jax.training.checksum import checksum, host_checksum
+from mobilebert_jax.utils.addresses import is_address
 from mobilebert_jax.utils.errors import UserError, first_line
 from mobilebert_jax.utils.faults import machine_fault
 from mobilebert_jax.utils.trees import named_leaves
 from mobilebert_jax.utils.types import Params
 
 T = TypeVar("T")
+
+KINDS = ("gs", "s3")
+"""Kinds of addresses that Orbax and TensorStore both know."""
 
 CHECKSUM = "checksum"
 """What a checkpoint calls the checksum of all its other arrays."""
@@ -35,19 +41,28 @@ Target = Callable[[dict[str, Any]], tuple[Params, Any]]
 
 
 class Checkpoints:
-    """`<phase>/checkpoints/`: whole parameters, the running stage's optimizer slots, and a small JSON beside them."""
+    """`<phase>/checkpoints/`: whole parameters, the running stage's optimizer slots, and a small JSON beside them.
 
-    def __init__(self, folder: str | Path, keep: int):
+    `folder` may be an address, gs://bucket/run/teacher/checkpoints. `before_save` is called before each is begun.
+    """
+
+    def __init__(self, folder: str | Path, keep: int, before_save: Callable[[], None] | None = None):
         options = ocp.CheckpointManagerOptions(
             preservation_policy=ocp.checkpoint_managers.LatestN(keep),
             enable_async_checkpointing=True,
             cleanup_tmp_directories=True,
         )
-        self._folder = Path(folder).resolve()
+        self._folder = _place(folder)
+        self._before_save = before_save
         _expect_late_callbacks()
         self._starter = ThreadPoolExecutor(1, "checkpoint")
         self._started: Future | None = None
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        try:
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+        except Exception as error:
+            if not is_address(folder):
+                raise
+            raise UserError(f"{folder}: cannot be read ({first_line(error)})") from error
 
     def latest_step(self) -> int | None:
         """The step of the newest checkpoint, perhaps not yet finished; None when there is none."""
@@ -100,6 +115,9 @@ class Checkpoints:
             self._join()
             if step in self._manager.all_steps():
                 return
+        if self._before_save:
+            self._before_save()
+        with self._naming_the_folder():
             tree = {"params": params, "opt_state": opt_state}
             if processes.several():
                 self._write(step, _to_save(tree), meta)
@@ -186,6 +204,16 @@ class Checkpoints:
                 f"{self._folder}: a checkpoint cannot be written ({reason}); put that right and start again: the run "
                 "goes on from the last one that was"
             ) from error
+
+
+def _place(folder: str | Path) -> Path | epath.Path:
+    if not is_address(folder):
+        return Path(folder).resolve()
+    if str(folder).partition("://")[0] not in KINDS:
+        raise UserError(f"{folder}: checkpoints can be written in a folder or at {', '.join(KINDS)}:// addresses only")
+    # Else Orbax would reach buckets through TensorFlow wherever that is installed.
+    os.environ.setdefault("EPATH_USE_TF", "false")
+    return epath.Path(folder)
 
 
 def _in_all(work: Callable[[], T]) -> T:

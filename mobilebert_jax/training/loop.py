@@ -84,18 +84,26 @@ class Phase:
 
 
 def run_phase(
-    phase: Phase, folder: str | Path, stopper: Stopper, spent: TimeSpent | None = None, traced: Traced | None = None
+    phase: Phase,
+    folder: str | Path,
+    stopper: Stopper,
+    spent: TimeSpent | None = None,
+    traced: Traced | None = None,
+    checkpoints: str | Path = "",
+    before_save: Callable[[], None] | None = None,
 ) -> Params:
     """Trains the phase from where its folder says it stopped; returns the final whole parameters.
 
-    `spent` counts what the time goes to; the `traced` steps are recorded by the profiler.
+    `spent` counts what the time goes to; the `traced` steps are recorded by the profiler. `checkpoints` is where they
+    lie, by default in the folder; `before_save` is called before each is written.
 
     Raises:
         Stopped: the stopper asked for it; the state is saved.
         NonFiniteError: a step left the finite numbers; the checkpoints before it are kept.
     """
-    with contextlib.closing(Checkpoints(Path(folder) / "checkpoints", phase.cadence.keep)) as checkpoints:
-        run = _PhaseRun(phase, Path(folder), checkpoints, stopper, spent or TimeSpent(), traced)
+    place = checkpoints or Path(folder) / "checkpoints"
+    with contextlib.closing(Checkpoints(place, phase.cadence.keep, before_save)) as opened:
+        run = _PhaseRun(phase, Path(folder), opened, stopper, spent or TimeSpent(), traced)
         with contextlib.closing(run.record), contextlib.closing(run.trace):
             try:
                 return run.run()

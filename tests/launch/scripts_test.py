@@ -36,6 +36,14 @@ def test_the_job_reaches_every_host_word_by_word_and_is_one_of_ours(name):
         assert options.command == "run" and options.overrides == ["data.corpus=a b/*.zst"]
 
 
+@pytest.mark.parametrize("name", ["queued.sh run", "gke.sh start", "xpk.sh start"])
+def test_a_workdir_in_a_bucket_needs_no_share(name):
+    words = [word for word in COMMANDS[name] if not word.startswith(("--nfs=", "--storage=", "--workdir="))]
+    text = rehearsed(name, *words, "--workdir=gs://bucket/run")
+    assert "gs://bucket/run" in text
+    assert not [word for word in ("nfs", "/mnt/mobilebert", "olume", "storage=") if word in text]
+
+
 def test_both_slices_are_set_up_and_started():
     calls = [words[4:7] for words in printed(rehearsed("queued.sh run")) if "tpu-vm" in words]
     nodes = [words[2] if words[0] == "scp" else words[1] for words in calls]
@@ -72,12 +80,18 @@ def test_a_shape_becomes_what_gcloud_calls_it(topology, sizing):
         ("tpu_vm.sh", ["start", *WHERE], "after -- comes what mobilebert shall do"),
         ("tpu_vm.sh", ["start", *WHERE, "--", "rm", "-r"], "rm: a job is one of run"),
         ("tpu_vm.sh", ["start", *WHERE, "--", "run"], "--workdir=DIR is needed"),
-        ("tpu_vm.sh", ["start", *WHERE, "--", "run", "--workdir=gs://b/run"], "a bucket is no folder"),
+        ("tpu_vm.sh", ["start", *WHERE, "--", "run", "--workdir="], "one that every host can reach, or --workdir=gs:"),
         ("tpu_vm.sh", ["setup", *WHERE, "--nfs=10.0.0.2"], "--nfs=10.0.0.2: SERVER:/FOLDER"),
         ("queued.sh", ["run", *WHERE, "--topology=v5e:4x4", "--", *JOB], "--nfs=VALUE is needed"),
         ("queued.sh", ["run", *WHERE, "--topology=v5e:4x4", "--slices=0", "--", *JOB], "--slices=0: a whole number"),
         ("gke.sh", ["start", "--name=My_job", "--image=i", "--topology=v5e:4x4"], "--name=My_job: up to 40"),
+        ("gke.sh", ["start", "--name=j", "--image=i", "--topology=v5e:4x4", "--", *JOB], "--nfs=VALUE is needed"),
         ("xpk.sh", ["start", *WHERE], "--cluster=VALUE is needed"),
+        (
+            "xpk.sh",
+            ["start", *WHERE, "--cluster=c", "--image=i", "--topology=v5e:4x4", "--", *JOB],
+            "--storage=VALUE is needed",
+        ),
         ("slurm.sh", ["start"], "start: options begin with --"),
         ("slurm.sh", ["--nodes=x", "--gpus=8", "--time=1", "--", *JOB], "--nodes=x: a whole number"),
     ],

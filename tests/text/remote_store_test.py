@@ -8,6 +8,7 @@ from mobilebert_jax.text.remote_store import RemoteStore
 from mobilebert_jax.text.store import TokenStore
 from mobilebert_jax.text.tokenizer import load_tokenizer
 from mobilebert_jax.utils.errors import UserError
+from tests.buckets import hide_gcsfs
 from tests.text.stores import ListCorpus, make_stores
 
 
@@ -79,14 +80,8 @@ def test_a_shard_with_other_content_than_the_manifest_names_is_refused(store, tm
         ("gs://bucket/data", r"pip install 'mobilebert-jax\[gcs\]'"),
     ],
 )
-def test_an_address_without_a_store_is_one_line(address, message):
-    if address.startswith("gs:"):
-        try:
-            import gcsfs  # noqa: F401
-
-            pytest.skip("gcsfs is installed, and would ask the network")
-        except ImportError:
-            pass
+def test_an_address_without_a_store_is_one_line(address, message, monkeypatch):
+    hide_gcsfs(monkeypatch)
     with pytest.raises(UserError, match=message) as error:
         RemoteStore(address)
     assert str(error.value).startswith(f"data.store='{address}'") and "\n" not in str(error.value)

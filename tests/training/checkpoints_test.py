@@ -6,6 +6,7 @@ import pytest
 from mobilebert_jax.optim.optimizer import OptimizerConfig, make_optimizer
 from mobilebert_jax.training.checkpoint_reader import StoredCheckpoint
 from mobilebert_jax.training.checkpoints import Checkpoints
+from mobilebert_jax.utils.errors import UserError
 from tests.training.cases import assert_same_bits
 
 
@@ -75,6 +76,11 @@ def test_what_was_restored_may_be_donated(checkpoints):
     doubled = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf * 2, tree), donate_argnums=0)(restored)
     assert restored["kernel"].is_deleted()
     np.testing.assert_array_equal(doubled["kernel"], 2 * params["kernel"])
+
+
+def test_an_address_that_no_checkpoint_can_have_is_refused():
+    with pytest.raises(UserError, match=r"^memory://run/checkpoints: checkpoints can be written in a folder or at gs"):
+        Checkpoints("memory://run/checkpoints", keep=2)
 
 
 def test_the_newest_few_are_kept(checkpoints, tmp_path):
