@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 
@@ -25,8 +26,9 @@ FUNCTIONS = {"import": "import_weights", "export": "export_weights"}
 def entry_point() -> None:
     """The console script."""
     code = main(sys.argv[1:])
-    if given_up():
-        # A compilation that was left behind would crash in an orderly exit.
+    if given_up() or (code == BAD_INPUT and _others_go_on()):
+        # A compilation that was left behind would crash in an orderly exit, and Orbax's threads would for minutes
+        # wait there for a save that has failed.
         from mobilebert_jax.parallel.processes import leave
 
         leave()
@@ -72,6 +74,11 @@ def main(words: Sequence[str]) -> int:
         print(f"mobilebert: {fault}", file=sys.stderr)
         return BAD_INPUT
     return DONE
+
+
+def _others_go_on() -> bool:
+    """Whether a library's threads would keep this process from ending."""
+    return any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
 def _speaks() -> bool:
