@@ -76,7 +76,10 @@ def changed(config: ConfigDict, repeat: Repeat) -> ConfigDict:
 
 
 def run_repeats(
-    tune: Callable[[ConfigDict, Path], dict[str, Any]], config: ConfigDict, wanted: Sequence[Repeat], workdir: Path
+    tune: Callable[[ConfigDict, Path], dict[str, Any]],
+    config: ConfigDict,
+    wanted: Sequence[Repeat],
+    workdir: str | Path,
 ) -> dict[str, Any]:
     """`tune(config, folder)` for all of them, one after another, each in a folder of its own below `workdir`.
 

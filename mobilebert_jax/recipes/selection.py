@@ -26,8 +26,8 @@ class BestOnDev:
 
     Both follow from metrics.jsonl, which a restart cuts back to the restored step. For every checkpoint that a restart
     may go back to, the best candidate up to it stays: a run that was killed at any moment chooses as one that was not.
-    Evaluations before the first step do not count. `checkpoints` is where they lie, by default in the folder; where that
-    is an address, all candidates stay until the end.
+    Evaluations before the first step do not count. `checkpoints` is where they lie, by default in the folder; where
+    that is an address, all candidates stay until the end.
     """
 
     def __init__(
@@ -72,7 +72,9 @@ class BestOnDev:
             save_pretrained(self._candidate(step), self._model, params)
         if is_address(self._checkpoints):
             return
-        wanted = {best_until(scored, at) for at in (*finished_steps(self._checkpoints), step)}
+        # A checkpoint since the evaluation before may be unfinished as yet.
+        restarts = *finished_steps(self._checkpoints), *(at for at, _ in scored[-2:])
+        wanted = {best_until(scored, at) for at in restarts}
         for path in self._candidate(step).parent.glob("[0-9]*"):
             if int(path.name) not in wanted:
                 shutil.rmtree(path)
