@@ -16,7 +16,7 @@ from mobilebert_jax.cli.weights import export_weights, import_weights  # noqa: F
 from mobilebert_jax.parallel.processes import is_first
 from mobilebert_jax.parallel.start import start
 from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
-from mobilebert_jax.recipes.evaluate_labels import evaluate_labels
+from mobilebert_jax.recipes.evaluate_labels import average_runs, evaluate_labels
 from mobilebert_jax.recipes.finetune import finetune_folder
 from mobilebert_jax.recipes.finetune_labels import finetune_labels_folder
 from mobilebert_jax.recipes.labels import LABEL_TASKS
@@ -100,6 +100,10 @@ def finetune(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Scores of a model folder or of a predictions file."""
+    if options.runs or options.task == "glue":
+        return _average(options)
+    if not options.dataset:
+        raise UserError("evaluate: give --dataset=, what the model or the predictions are scored on")
     if bool(options.model) == bool(options.predictions):
         raise UserError("evaluate: give either --model=DIR or --predictions=FILE")
     if options.task in LABEL_TASKS:
@@ -110,6 +114,14 @@ def evaluate(options: argparse.Namespace) -> None:
         model = local_copy(options.model, "--model")
         scores = evaluate_folder(model, options.dataset, options.task, options.output, options.batch_size)
     print_json(scores) if options.json else print_scores(scores)
+
+
+def _average(options: argparse.Namespace) -> None:
+    """Finished runs of GLUE's tasks together."""
+    if options.task != "glue" or not options.runs or options.model or options.dataset:
+        raise UserError("evaluate: --task=glue and --runs=FOLDERS go together, without a model and a data set")
+    scores = average_runs(options.runs)
+    print_json(scores) if options.json else print_label_scores(scores)
 
 
 def _evaluate_labels(options: argparse.Namespace) -> None:

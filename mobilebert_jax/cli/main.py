@@ -232,8 +232,9 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default="", help="a fine-tuned model folder")
     command.add_argument("--predictions", default="", help="predictions.json of SQuAD to score instead of a model")
     text = "SQuAD json, builtin:python-docs-qa, GLUE's folder, your own .tsv or .jsonl, hf:, tfds:"
-    command.add_argument("--dataset", required=True, help=text)
-    _task_option(command)
+    command.add_argument("--dataset", default="", help=text)
+    _task_option(command, more=("glue",))
+    command.add_argument("--runs", default="", metavar="FOLDERS", help="of --task=glue: finished runs, 'runs/*'")
     command.add_argument("--part", default="", help="of GLUE: dev, test, ... (default: the parts with labels)")
     command.add_argument("--output", default="", help="folder for predictions, and for what GLUE's leaderboard takes")
     command.add_argument("--batch_size", type=int, default=32, help="default: %(default)s")
@@ -243,9 +244,9 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
     _json_option(command)
 
 
-def _task_option(command: argparse.ArgumentParser) -> None:
+def _task_option(command: argparse.ArgumentParser, more: tuple[str, ...] = ()) -> None:
     text = "default: %(default)s; classification and regression are your own labels"
-    command.add_argument("--task", default="squad2", choices=TASKS, help=text)
+    command.add_argument("--task", default="squad2", choices=[*TASKS, *more], help=text)
 
 
 def _column_options(command: argparse.ArgumentParser) -> None:

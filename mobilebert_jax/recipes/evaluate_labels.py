@@ -1,5 +1,6 @@
 """Scores of a finished classifier on GLUE or on labels of your own, and what the leaderboard takes."""
 
+import glob
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from mobilebert_jax.tasks.examples import Examples, make_examples
 from mobilebert_jax.tasks.glue_data import glue_parts, load_glue
 from mobilebert_jax.tasks.glue_submission import missing, write_submission
 from mobilebert_jax.tasks.glue_tasks import TASKS, GlueTask
-from mobilebert_jax.tasks.label_scores import task_score
+from mobilebert_jax.tasks.label_scores import glue_averages, task_score
 from mobilebert_jax.tasks.own_data import Columns, read_rows
 from mobilebert_jax.text.tables import REFUSE
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.files import read_json
 
 
 def evaluate_labels(
@@ -71,6 +73,40 @@ def evaluate_labels(
         scores = part_scores(metrics, scored, {name: predictions(logits[name]) for name in scored})
         report |= {**scores, "score": task_score(scores)}
     return report | ({"missing": left} if len(scored) < len(parts) else {})
+
+
+def average_runs(pattern: str) -> dict[str, Any]:
+    """Scores of GLUE's tasks from finished runs, task -> scores, and `glue_averages` of them.
+
+    `pattern`: folders, with commas between them, or globs. A folder that holds no finished run of a task is passed
+    over; one of `--seeds` counts with the model that it has chosen.
+
+    Raises:
+        UserError: no finished run, or two of one task.
+    """
+    found: dict[str, tuple[Path, dict[str, Any]]] = {}
+    paths = [Path(path) for part in pattern.split(",") for path in sorted(glob.glob(part))]
+    for path in paths:
+        results = _finished(path)
+        task = results.get("task")
+        if task not in TASKS:
+            continue
+        if task in found:
+            raise UserError(f"--runs={pattern}: {found[task][0]} and {path} are both of {task}; name one of them")
+        found[task] = path, results["student"]
+    if not found:
+        raise UserError(f"--runs={pattern}: no finished run of one of GLUE's tasks there")
+    scores = {task: found[task][1] for task in TASKS if task in found}
+    return {**scores, **glue_averages(scores)}
+
+
+def _finished(run: Path) -> dict[str, Any]:
+    """The results of a run, of the chosen one of several runs, or nothing."""
+    several = run / "results.json"
+    if several.is_file():
+        run = run / str(read_json(several).get("best"))
+    single = run / "finetune" / "results.json"
+    return read_json(single) if single.is_file() else {}
 
 
 def class_order(model: tuple[str, ...], task: tuple[str, ...], source: str) -> Any:

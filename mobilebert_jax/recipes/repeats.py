@@ -96,6 +96,8 @@ def run_repeats(
             f"--workdir={workdir}: several runs at once need a folder of this machine; start them one by one"
         )
     workdir = Path(workdir)
+    if (workdir / "config.json").exists():
+        raise UserError(f"{workdir}: the folder of a single run; several need another --workdir")
     results = {repeat: tune(changed(config, repeat), workdir / repeat.name) for repeat in wanted}
     return on_first(lambda: _finish(results, workdir)) or {}
 

@@ -1,8 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
 from mobilebert_jax.cli.flags import load_config
-from mobilebert_jax.recipes.evaluate_labels import class_order
+from mobilebert_jax.recipes.evaluate_labels import average_runs, class_order
 from mobilebert_jax.recipes.finetune_labels import with_steps
 from mobilebert_jax.recipes.labels import baseline_scores, load_label_sets, part_scores
 from mobilebert_jax.utils.errors import UserError
@@ -65,3 +67,23 @@ def test_presets_lie_in_the_paper_s_grid():
         settings = load_config(f"glue:{task}", []).finetune
         assert settings.batch_size in (16, 32, 48) and 2 <= settings.epochs <= 10
         assert 1e-5 <= settings.optimizer.learning_rate <= 1e-4 and settings.sequence_length == 128
+
+
+def test_finished_runs_are_averaged_and_two_of_a_task_refused(tmp_path):
+    def finish(folder, task, **scores):
+        (tmp_path / folder / "finetune").mkdir(parents=True)
+        (tmp_path / folder / "finetune" / "results.json").write_text(json.dumps({"task": task, "student": scores}))
+
+    with pytest.raises(UserError, match="no finished run of one of GLUE's tasks there"):
+        average_runs(f"{tmp_path}/*")
+    finish("a", "rte", accuracy=60.0)
+    finish("questions", "squad2", f1=80.0)
+    finish("seeds/seed=1", "wnli", accuracy=50.0)
+    (tmp_path / "seeds" / "results.json").write_text(json.dumps({"best": "seed=1"}))
+    (tmp_path / "unfinished").mkdir()
+    expected = {"rte": {"accuracy": 60.0}, "wnli": {"accuracy": 50.0}}
+    assert average_runs(f"{tmp_path}/*") == expected | {"tasks": 2, "average": 55.0, "average_without_wnli": 60.0}
+    assert average_runs(f"{tmp_path}/a,{tmp_path}/questions")["tasks"] == 1
+    finish("b", "rte", accuracy=61.0)
+    with pytest.raises(UserError, match="are both of rte; name one of them"):
+        average_runs(f"{tmp_path}/*")

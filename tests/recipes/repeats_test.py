@@ -61,3 +61,12 @@ def test_one_seed_has_no_deviation(tmp_path):
     config = load_config("glue:rte", [])
     report = run_repeats(tuned([]), config, repeats(config, 1, ""), tmp_path)
     assert report["points"][0]["deviation"] == 0.0 and report["best"] == "seed=0"
+
+
+def test_the_folder_of_a_single_run_and_an_address_are_refused(tmp_path):
+    config = load_config("glue:rte", [])
+    (tmp_path / "config.json").touch()
+    with pytest.raises(UserError, match="the folder of a single run; several need another --workdir"):
+        run_repeats(tuned([]), config, repeats(config, 2, ""), tmp_path)
+    with pytest.raises(UserError, match="need a folder of this machine"):
+        run_repeats(tuned([]), config, repeats(config, 2, ""), "gs://bucket/run")
