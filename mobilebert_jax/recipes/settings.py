@@ -106,6 +106,11 @@ def check_config(config: ConfigDict) -> None:
         raise UserError(
             "data.corpus is empty: give text files, hf:, tfds: or builtin:python-docs, e.g. --config.data.corpus=a.txt"
         )
+    if config.finetune.dataset:
+        raise UserError(
+            f"finetune.dataset={config.finetune.dataset!r}: only questions are part of a run; "
+            "`mobilebert finetune --task=...` trains on labels"
+        )
     check_data(config)
     check_transfer(config)
     if not 0 <= config.distill.ground_truth_ratio <= 1:
