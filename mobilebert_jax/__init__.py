@@ -1,4 +1,4 @@
-"""MobileBERT in JAX: `ModelConfig`, `MobileBert`, `QuestionAnswerer`, and model folders in and out."""
+"""MobileBERT in JAX: `ModelConfig`, `MobileBert`, `QuestionAnswerer`, `Classifier`, and model folders in and out."""
 
 import importlib
 
@@ -9,9 +9,18 @@ _HOMES = {
     "save_pretrained": "mobilebert_jax.models.pretrained",
     "resize_vocabulary": "mobilebert_jax.models.resize",
     "QuestionAnswerer": "mobilebert_jax.inference.question_answerer",
+    "Classifier": "mobilebert_jax.inference.classifier",
 }
 
-__all__ = ["MobileBert", "ModelConfig", "QuestionAnswerer", "from_pretrained", "resize_vocabulary", "save_pretrained"]
+__all__ = [
+    "Classifier",
+    "MobileBert",
+    "ModelConfig",
+    "QuestionAnswerer",
+    "from_pretrained",
+    "resize_vocabulary",
+    "save_pretrained",
+]
 
 
 def __getattr__(name: str):

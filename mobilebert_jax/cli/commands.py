@@ -9,17 +9,23 @@ from typing import Any
 from mobilebert_jax.cli.config_values import format_config
 from mobilebert_jax.cli.flags import default_workdir, load_config, load_with_source
 from mobilebert_jax.cli.inspection_tables import print_contents, print_differences, print_ranges, print_statistics
+from mobilebert_jax.cli.label_tables import print_label_results, print_label_scores, print_repeats
 from mobilebert_jax.cli.plan import plan  # noqa: F401 (a command too)
 from mobilebert_jax.cli.tables import print_answers, print_estimate, print_json, print_results, print_scores
 from mobilebert_jax.cli.weights import export_weights, import_weights  # noqa: F401 (commands too)
 from mobilebert_jax.parallel.processes import is_first
 from mobilebert_jax.parallel.start import start
 from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
+from mobilebert_jax.recipes.evaluate_labels import average_runs, evaluate_labels
 from mobilebert_jax.recipes.finetune import finetune_folder
+from mobilebert_jax.recipes.finetune_labels import finetune_labels_folder
+from mobilebert_jax.recipes.labels import LABEL_TASKS
 from mobilebert_jax.recipes.place import local_copy, looked_into
+from mobilebert_jax.recipes.repeats import repeats, run_repeats
 from mobilebert_jax.recipes.run import estimate_run, prepare_run, run_recipe
 from mobilebert_jax.recipes.settings import PHASES
 from mobilebert_jax.report.page import write_report
+from mobilebert_jax.tasks.own_data import Columns
 from mobilebert_jax.text.shards import Share
 from mobilebert_jax.training.stopping import Stopper, interruptible
 from mobilebert_jax.training.trace import Traced
@@ -69,30 +75,72 @@ def prepare(options: argparse.Namespace) -> None:
 
 
 def finetune(options: argparse.Namespace) -> None:
-    """Question answering on a given model folder, by default in a folder beside the config's run."""
+    """A task on a given model folder, by default in a folder beside the config's run."""
     _join_processes(options)
-    config, source = load_with_source(options.config, _overrides(options))
-    workdir = _workdir(options, f"-{options.task}")
+    labelled = options.task in LABEL_TASKS
+    config, source = load_with_source(_with_default_config(options), _overrides(options))
+    workdir = _workdir(options, "" if labelled and options.config.startswith("configs/glue") else f"-{options.task}")
     traced = Traced.parse(options.profile) if options.profile else None
-    model = local_copy(options.model, "--model")
-    results = finetune_folder(
-        config, model, options.task, workdir, options.stopper, source, traced, options.stopper.began
-    )
+    tune = finetune_labels_folder if labelled else finetune_folder
+    stopper = options.stopper
+    given = local_copy(options.model, "--model"), options.task
+    if options.seeds != 1 or options.sweep:
+        wanted = repeats(config, options.seeds, options.sweep)
+        alone = lambda config, folder: tune(config, *given, folder, stopper, source, traced)  # noqa: E731
+        results = run_repeats(alone, config, wanted, workdir)
+        if is_first():
+            print_repeats(results)
+            print(f"finished: {below(workdir, 'model')}, from {results['best']}")
+        return
+    results = tune(config, *given, workdir, stopper, source, traced, stopper.began)
     if is_first():
-        print_results(results)
+        print_label_results(results) if labelled else print_results(results)
         print(f"finished: {below(workdir, 'model')}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
     """Scores of a model folder or of a predictions file."""
+    if options.runs or options.task == "glue":
+        return _average(options)
+    if not options.dataset:
+        raise UserError("evaluate: give --dataset=, what the model or the predictions are scored on")
     if bool(options.model) == bool(options.predictions):
         raise UserError("evaluate: give either --model=DIR or --predictions=FILE")
+    if options.task in LABEL_TASKS:
+        return _evaluate_labels(options)
     if options.predictions:
         scores = score_file(options.dataset, options.predictions, options.task)
     else:
         model = local_copy(options.model, "--model")
         scores = evaluate_folder(model, options.dataset, options.task, options.output, options.batch_size)
     print_json(scores) if options.json else print_scores(scores)
+
+
+def _average(options: argparse.Namespace) -> None:
+    """Finished runs of GLUE's tasks together."""
+    if options.task != "glue" or not options.runs or options.model or options.dataset:
+        raise UserError("evaluate: --task=glue and --runs=FOLDERS go together, without a model and a data set")
+    scores = average_runs(options.runs)
+    print_json(scores) if options.json else print_label_scores(scores)
+
+
+def _evaluate_labels(options: argparse.Namespace) -> None:
+    """Scores of a classifier, or its predictions where the part has no labels."""
+    if options.predictions:
+        raise UserError(f"evaluate: --predictions is for SQuAD; of {options.task} a model is scored, --model=DIR")
+    columns = Columns(options.text, options.text_pair, options.label)
+    scores = evaluate_labels(
+        local_copy(options.model, "--model"),
+        options.dataset,
+        options.task,
+        part=options.part,
+        columns=columns,
+        output=options.output,
+        bad_rows=options.bad_rows,
+        batch_size=options.batch_size,
+        sequence_length=options.sequence_length,
+    )
+    print_json(scores) if options.json else print_label_scores(scores)
 
 
 def answer(options: argparse.Namespace) -> None:
@@ -152,17 +200,30 @@ def _ranges(options: argparse.Namespace) -> None:
 
 def print_config(options: argparse.Namespace) -> None:
     """The resolved config of a command, as overrides."""
-    print(format_config(load_config(options.config, _overrides(options))), end="")
+    print(format_config(load_config(_with_default_config(options), _overrides(options))), end="")
 
 
 def _overrides(options: argparse.Namespace) -> list[str]:
     """Those given, and what other options mean by another name."""
+    labelled = getattr(options, "task", "") in LABEL_TASKS
+    given = {name: getattr(options, name, "") for name in ("dev", "text", "text_pair", "label", "bad_rows")}
+    for name in given if not labelled else ():
+        if given[name]:
+            raise UserError(f"--{name}={given[name]}: is for labelled texts, not for {getattr(options, 'task', '')}")
     named = {
-        "finetune.questions": getattr(options, "dataset", ""),
+        **{f"finetune.{name}": value for name, value in given.items()},
+        "finetune.dataset" if labelled else "finetune.questions": getattr(options, "dataset", ""),
         "data.errors": getattr(options, "errors", ""),
         "data.workers": getattr(options, "workers", None),
     }
     return [*options.overrides, *(f"{name}={value}" for name, value in named.items() if value not in ("", None))]
+
+
+def _with_default_config(options: argparse.Namespace) -> str:
+    """The config given; of `finetune`, by default the task's own."""
+    if not options.config:
+        options.config = f"configs/glue.py:{options.task}" if options.task in LABEL_TASKS else "configs/demo.py"
+    return options.config
 
 
 def report(options: argparse.Namespace) -> None:

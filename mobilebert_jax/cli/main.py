@@ -19,6 +19,9 @@ DONE, BAD_INPUT, STOPPED, INTERRUPTED = 0, 2, 42, 130
 
 WITH_CONFIG = ("run", "prepare", "pretrain", "distill", "finetune", "bench", "plan")
 
+TASKS = "squad1 squad2 cola sst2 mrpc stsb qqp mnli qnli rte wnli ax classification regression".split()
+"""SQuAD, GLUE, your own labels; a test compares them with those that the recipes know."""
+
 FUNCTIONS = {"import": "import_weights", "export": "export_weights"}
 """Commands whose function in `commands` has another name."""
 
@@ -160,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         _run_options(command, trains=name != "prepare")
         if name == "prepare":
             _prepare_options(command)
-    _finetune_options(commands.add_parser("finetune", help="question answering on a model folder"))
+    _finetune_options(commands.add_parser("finetune", help="a task on a model folder: SQuAD, GLUE, your own"))
     _evaluate_options(commands.add_parser("evaluate", help="score a model folder, or a file of predictions"))
     _answer_options(commands.add_parser("answer", help="candidates for a question, with scores and offsets"))
     _inspect_options(
@@ -176,8 +179,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run_options(command: argparse.ArgumentParser, trains: bool = True) -> None:
-    command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
+def _run_options(command: argparse.ArgumentParser, trains: bool = True, config: str = "configs/demo.py") -> None:
+    text = "default: %(default)s" if config else "default: configs/demo.py for SQuAD, configs/glue.py:TASK for labels"
+    command.add_argument("--config", default=config, metavar="FILE[:ARG,...]", help=text)
     text = "the run's folder, or gs://bucket/run (default: runs/ and the config's name)"
     command.add_argument("--workdir", default="", help=text)
     command.add_argument("--max_minutes", type=float, default=0.0, help="save and exit 42 after so many minutes")
@@ -210,20 +214,48 @@ def _prepare_options(command: argparse.ArgumentParser) -> None:
 
 
 def _finetune_options(command: argparse.ArgumentParser) -> None:
-    _run_options(command)
+    _run_options(command, config="")
     command.add_argument("--model", required=True, help="the pretrained model folder, with its tokenizer")
-    command.add_argument("--task", default="squad2", choices=["squad1", "squad2"], help="default: %(default)s")
-    command.add_argument("--dataset", default="", help="SQuAD json or builtin:python-docs-qa (default: the config's)")
+    _task_option(command)
+    text = (
+        "SQuAD json or builtin:python-docs-qa; GLUE's folder; your own .tsv, .jsonl; hf:, tfds: (default: the config's)"
+    )
+    command.add_argument("--dataset", default="", help=text)
+    command.add_argument("--seeds", type=int, default=1, metavar="N", help="so many runs with seeds of their own")
+    text = "a run a point, such as 'batch_size=16,32;learning_rate=1e-5,5e-5;epochs=3', or paper: its whole grid"
+    command.add_argument("--sweep", default="", metavar="GRID", help=text)
+    command.add_argument("--dev", default="", help="of your own labels: what decides (default: a tenth of the texts)")
+    _column_options(command)
 
 
 def _evaluate_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", default="", help="a model folder with a span head")
-    command.add_argument("--predictions", default="", help="predictions.json to score instead of a model")
-    command.add_argument("--dataset", required=True, help="SQuAD json, or builtin:python-docs-qa")
-    command.add_argument("--task", default="squad2", choices=["squad1", "squad2"], help="default: %(default)s")
-    command.add_argument("--output", default="", help="folder for predictions.json, nbest_predictions.json, ...")
+    command.add_argument("--model", default="", help="a fine-tuned model folder")
+    command.add_argument("--predictions", default="", help="predictions.json of SQuAD to score instead of a model")
+    text = "SQuAD json, builtin:python-docs-qa, GLUE's folder, your own .tsv or .jsonl, hf:, tfds:"
+    command.add_argument("--dataset", default="", help=text)
+    _task_option(command, more=("glue",))
+    command.add_argument("--runs", default="", metavar="FOLDERS", help="of --task=glue: finished runs, 'runs/*'")
+    command.add_argument("--part", default="", help="of GLUE: dev, test, ... (default: the parts with labels)")
+    command.add_argument("--output", default="", help="folder for predictions, and for what GLUE's leaderboard takes")
     command.add_argument("--batch_size", type=int, default=32, help="default: %(default)s")
+    text = "of labelled texts (default: 128, or what the model has)"
+    command.add_argument("--sequence_length", type=int, default=0, help=text)
+    _column_options(command)
     _json_option(command)
+
+
+def _task_option(command: argparse.ArgumentParser, more: tuple[str, ...] = ()) -> None:
+    text = "default: %(default)s; classification and regression are your own labels"
+    command.add_argument("--task", default="squad2", choices=[*TASKS, *more], help=text)
+
+
+def _column_options(command: argparse.ArgumentParser) -> None:
+    """Where labelled texts stand."""
+    command.add_argument("--text", default="", metavar="COLUMN", help="of the text (default: text)")
+    command.add_argument("--text_pair", default="", metavar="COLUMN", help="of the second text (default: none)")
+    command.add_argument("--label", default="", metavar="COLUMN", help="default: label")
+    text = "lines of a .tsv with a wrong number of columns: refuse (default), or drop and count"
+    command.add_argument("--bad_rows", default="", choices=["refuse", "drop"], help=text)
 
 
 def _answer_options(command: argparse.ArgumentParser) -> None:

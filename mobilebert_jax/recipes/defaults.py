@@ -69,6 +69,18 @@ def default_config() -> ConfigDict:
             "max_query_length": 64,
             "max_answer_length": 30,
             "n_best": 20,
+            # Of GLUE and of labels of your own.
+            "dataset": "",  # a folder or file, hf: or tfds:
+            "dev": "",  # of your own labels, what decides; empty: a tenth of the texts
+            "text": "text",  # the columns of your own labels
+            "text_pair": "",  # empty: an example is one text
+            "label": "label",
+            "bad_rows": "refuse",  # lines of a tsv file with a wrong number of columns, or "drop" and count them
+            "epochs": 0.0,  # in place of steps; evaluate_every and save_every of 0 then mean once an epoch
+            "warmup_share": 0.1,  # of the steps, in place of warmup_steps, where there are epochs
+            "bucketing": True,  # short examples in batches of their own
+            "select": "best",  # on the dev set, or "last"
+            "patience": 0,  # evaluations in a row without a better one that end the phase; 0: never
         }
     )
     return config

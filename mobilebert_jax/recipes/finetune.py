@@ -175,11 +175,16 @@ def _interruptible(predict: Predict, stopper: HasReason) -> Predict:
     return stoppable
 
 
-def read_encoder(config: ConfigDict, model_folder: str | Path) -> tuple[ModelConfig, Params, Tokenizer]:
-    """Config, encoder parameters and tokenizer of a folder; UserError when it does not fit itself or the config."""
+def read_encoder(
+    config: ConfigDict, model_folder: str | Path, pooler: bool = False
+) -> tuple[ModelConfig, Params, Tokenizer]:
+    """Config, encoder parameters and tokenizer of a folder; UserError when it does not fit itself or the config.
+
+    A warning says when there is no `pooler`, if it is wanted: the span head does without.
+    """
     with warnings.catch_warnings():
-        # A folder without a pooler is as good here: the span head does not use it.
-        warnings.simplefilter("ignore", UserWarning)
+        if not pooler:
+            warnings.simplefilter("ignore", UserWarning)
         model, params = from_pretrained(model_folder)
     tokenizer = load_tokenizer(model_folder)
     if tokenizer.vocab_size > model.cfg.vocab_size:

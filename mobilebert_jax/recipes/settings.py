@@ -13,6 +13,7 @@ from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.text.corpus import ERRORS
 from mobilebert_jax.text.examples import check_sizes
 from mobilebert_jax.text.splitters import sentence_splitter
+from mobilebert_jax.text.tables import BAD_ROWS
 from mobilebert_jax.text.tokenizer import KINDS
 from mobilebert_jax.training.loop import Cadence
 from mobilebert_jax.training.program import LearningRate
@@ -23,6 +24,7 @@ from mobilebert_jax.utils.errors import UserError
 PHASES = ("teacher", "transfer", "distill", "finetune")
 STRATEGIES = ("progressive", "joint", "auxiliary", "none")
 COPIES = ("embeddings", "norm", "heads")
+SELECTIONS = ("best", "last")
 SCHEDULE = ("learning_rate", "warmup_steps", "end_ratio")
 AT_LEAST_ONE = (
     "steps batch_size accumulation sequence_length keep_checkpoints evaluate_batches "
@@ -103,6 +105,11 @@ def check_config(config: ConfigDict) -> None:
     if not config.data.corpus and not config.data.store:
         raise UserError(
             "data.corpus is empty: give text files, hf:, tfds: or builtin:python-docs, e.g. --config.data.corpus=a.txt"
+        )
+    if config.finetune.dataset:
+        raise UserError(
+            f"finetune.dataset={config.finetune.dataset!r}: only questions are part of a run; "
+            "`mobilebert finetune --task=...` trains on labels"
         )
     check_data(config)
     check_transfer(config)
@@ -203,11 +210,28 @@ def check_phase(config: ConfigDict, name: str) -> None:
     if name != "finetune":
         with _named(name, name):
             check_sizes(phase.batch_size, phase.sequence_length, phase.max_predictions, config.data.mask_probability)
-    if name == "finetune" and phase.max_query_length + 3 >= phase.sequence_length:
+    if name == "finetune" and not phase.dataset and phase.max_query_length + 3 >= phase.sequence_length:
         raise UserError(
             f"finetune.max_query_length={phase.max_query_length}: leaves a window of "
             f"finetune.sequence_length={phase.sequence_length} no room for the passage"
         )
+
+
+def check_labels(config: ConfigDict) -> None:
+    """The settings of fine-tuning on labelled texts; UserError names the one that cannot be."""
+    settings = config.finetune
+    for name, choices in (("bad_rows", BAD_ROWS), ("select", SELECTIONS)):
+        if settings[name] not in choices:
+            raise UserError(f"finetune.{name}={settings[name]!r}: must be one of {', '.join(choices)}")
+    if settings.epochs < 0 or settings.patience < 0:
+        raise UserError(
+            f"finetune.epochs={settings.epochs}, finetune.patience={settings.patience}: must not be negative"
+        )
+    if not 0 <= settings.warmup_share <= 1:
+        raise UserError(f"finetune.warmup_share={settings.warmup_share}: must be from 0 to 1")
+    for name in ("text", "label"):
+        if not settings[name]:
+            raise UserError(f"finetune.{name} is empty: it names a column")
 
 
 def check_length(config: ConfigDict, name: str, cfg: ModelConfig, owner: str) -> None:

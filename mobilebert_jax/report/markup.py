@@ -70,3 +70,8 @@ def duration(seconds: float | None) -> str:
     if hours < 1:
         return f"{minutes} min {whole % 60:02d} s"
     return f"{hours} h {minutes % 60:02d} min" if days < 1 else f"{days} d {hours % 24} h"
+
+
+def tile(name: str, value: str, beside: str) -> Markup:
+    """A figure at a glance, with what it is and what stands beside it."""
+    return tag("div", tag("h3", name), tag("strong", value), tag("p", beside), cls="tile")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mobilebert_jax.report.label_scores import is_labelled
 from mobilebert_jax.report.markup import Markup, join, note, tag
 from mobilebert_jax.report.masked_samples import masked_samples
 from mobilebert_jax.report.parameters import parameter_table
@@ -54,8 +55,7 @@ def make_page(run: RunFolder) -> str:
         _section("Time", lambda: time_table(run)),
         *(_section(HEADLINES[name], lambda p=phase: _curves(p)) for name, phase in run.phases.items() if phase.train),
         _section("Masked LM, held out", lambda: masked_lm_table(run)),
-        _section("Question answering, held out", lambda: question_table(run)),
-        _section("Questions and answers", lambda: question_samples(run)),
+        *_of_finetuning(run),
         _section("Hidden words, guessed", lambda: masked_samples(run)),
         _section("Parameters", lambda: parameter_table(run)),
         _section("Settings", lambda: config_table(run)),
@@ -69,6 +69,15 @@ def make_page(run: RunFolder) -> str:
     header = tag("header", tag("p", "MobileBERT run", cls="kicker"), tag("h1", title), data_note(run))
     body = tag("body", tag("main", header, _guarded(lambda: tiles(run)), *sections, _footer(run)))
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def _of_finetuning(run: RunFolder) -> list[Markup]:
+    if is_labelled(run):
+        return [_section("Labels, held out", lambda: question_table(run))]
+    return [
+        _section("Question answering, held out", lambda: question_table(run)),
+        _section("Questions and answers", lambda: question_samples(run)),
+    ]
 
 
 def _curves(phase: Any) -> Markup:

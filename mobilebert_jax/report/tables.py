@@ -6,7 +6,8 @@ from typing import Any
 
 from mobilebert_jax.recipes.defaults import default_config
 from mobilebert_jax.recipes.workdir import flat
-from mobilebert_jax.report.markup import MISSING, Markup, bar, duration, figure, join, note, percent, table, tag
+from mobilebert_jax.report.label_scores import is_labelled, label_table, label_tile
+from mobilebert_jax.report.markup import MISSING, Markup, bar, duration, figure, join, note, percent, table, tag, tile
 from mobilebert_jax.report.parameters import encoder_size
 from mobilebert_jax.report.run_folder import PhaseLog, RunFolder
 from mobilebert_jax.training.time_spent import goodput
@@ -37,9 +38,9 @@ def tiles(run: RunFolder) -> Markup:
     where = f"{current.name}: {current.state}" if current else "the run is finished"
     seconds, what = total_seconds(run)
     made = [
-        _tile("phases done", f"{done} of {len(wanted)}", where),
-        _tile("time", duration(seconds), what),
-        _tile(
+        tile("phases done", f"{done} of {len(wanted)}", where),
+        tile("time", duration(seconds), what),
+        tile(
             "masked LM, held out",
             f"{figure(teacher.last('masked_lm'), 2)} → {figure(distill.last('masked_lm'), 2)}",
             f"loss of teacher → student; {percent(teacher.last('masked_lm_accuracy'))} → "
@@ -49,15 +50,17 @@ def tiles(run: RunFolder) -> Markup:
     sizes = encoder_size(run.teacher_model()), encoder_size(run.student_model())
     beside = f"the teacher has {_short(sizes[0])}"
     beside += f", {sizes[0] / sizes[1]:.1f} times as many" if all(sizes) else ""
-    made.append(_tile("encoder parameters", _short(sizes[1]), beside))
-    if run.results:
+    made.append(tile("encoder parameters", _short(sizes[1]), beside))
+    if is_labelled(run):
+        made.append(label_tile(run.results))
+    elif run.results:
         best, score = max(
             ((name, own["f1"]) for name, own in run.results["baselines"].items()), key=lambda pair: pair[1]
         )
         beside = f"percent; best baseline {score:.1f} ({BASELINES.get(best, best)})"
-        made.append(_tile("questions, F1", figure(run.results["student"]["f1"], 1), beside))
+        made.append(tile("questions, F1", figure(run.results["student"]["f1"], 1), beside))
     elif run.phases["finetune"].part_of_run:
-        made.append(_tile("questions, F1", MISSING, "not scored yet"))
+        made.append(tile("questions, F1", MISSING, "not scored yet"))
     return tag("div", *made, cls="tiles")
 
 
@@ -107,6 +110,8 @@ def _pretraining_row(name: str, phase: PhaseLog, which: int) -> list[list[Any]]:
 
 def question_table(run: RunFolder) -> Markup:
     """The fine-tuned student's scores beside the baselines'."""
+    if is_labelled(run):
+        return label_table(run.results)
     if not run.results:
         return note("No questions have been scored yet.")
     student = run.results["student"]
@@ -200,10 +205,6 @@ def _environments(environments: list[dict[str, Any]]) -> Markup:
 
 def _written(value: Any) -> str:
     return MISSING if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def _tile(name: str, value: str, beside: str) -> Markup:
-    return tag("div", tag("h3", name), tag("strong", value), tag("p", beside), cls="tile")
 
 
 def _short(count: int | None) -> str:

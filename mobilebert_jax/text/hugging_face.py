@@ -19,7 +19,8 @@ from mobilebert_jax.utils.errors import UserError
 FILE_KINDS = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
 """File suffix -> what the datasets library calls its reader."""
 ROWS_AT_ONCE = 256
-_HUB_NAME = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+HUB_NAME = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+"""What a data set on the hub is called."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class HuggingFace:
     def __iter__(self) -> Iterator[str]:
         field, number, empty = self.address.field, 0, True
         self.walk.done = 0
-        with _readable(self.spec, self.text_files):
+        with readable(self.spec, self.text_files):
             for batch in self._rows.iter(batch_size=ROWS_AT_ONCE):
                 if field not in batch:
                     raise refuse_field(f"corpus {self.spec!r}", field, list(batch))
@@ -95,15 +96,15 @@ def open_hugging_face(spec: str, rest: str, streaming: bool) -> HuggingFace:
         datasets.disable_progress_bars()
     place, _, config = address.where.partition(",")
     files = sorted(path for path in map(Path, glob.glob(place, recursive=True)) if path.is_file())
-    text_files = tuple(path for path in files if FILE_KINDS.get(_suffix(path)) == "json")
-    with _readable(spec, text_files):
+    text_files = tuple(path for path in files if FILE_KINDS.get(suffix_of(path)) == "json")
+    with readable(spec, text_files):
         if Path(place).is_dir():
-            rows = _open_folder(datasets, spec, Path(place), config, address)
+            rows = open_folder(datasets, spec, Path(place), config, address)
             fingerprint = files_fingerprint(_files_below(Path(place)))
         elif files:
-            rows = _open_files(datasets, spec, files, address)
+            rows = open_files(datasets, spec, files, address)
             fingerprint = files_fingerprint(files)
-        elif _HUB_NAME.fullmatch(place) and Path(place).suffix not in FILE_KINDS:
+        elif HUB_NAME.fullmatch(place) and Path(place).suffix not in FILE_KINDS:
             builder = _open_hub(datasets, spec, place, config, address)
             return HuggingFace(spec, address, builder, f"{place}@{builder.hash}", streaming)
         else:
@@ -114,7 +115,8 @@ def open_hugging_face(spec: str, rest: str, streaming: bool) -> HuggingFace:
     return HuggingFace(spec, address, rows, fingerprint, text_files=text_files)
 
 
-def _open_folder(datasets: Any, spec: str, folder: Path, config: str, address: Address) -> Any:
+def open_folder(datasets: Any, spec: str, folder: Path, config: str, address: Address) -> Any:
+    """The rows of a split of a folder: of `save_to_disk`, or of one that the datasets library reads."""
     if (folder / "dataset_dict.json").is_file():
         splits = datasets.load_from_disk(str(folder))
         if address.split not in splits:
@@ -127,10 +129,11 @@ def _open_folder(datasets: Any, spec: str, folder: Path, config: str, address: A
     return datasets.load_dataset(str(folder), config or None, split=address.split, streaming=True)
 
 
-def _open_files(datasets: Any, spec: str, files: list[Path], address: Address) -> Any:
+def open_files(datasets: Any, spec: str, files: list[Path], address: Address) -> Any:
+    """The rows of parquet or json files; of parquet files that have the address' field, only that is read."""
     if address.has_split:
         raise UserError(f"corpus {spec!r}: files have no splits; leave @{address.split} out")
-    kinds = {FILE_KINDS.get(_suffix(path)) for path in files}
+    kinds = {FILE_KINDS.get(suffix_of(path)) for path in files}
     if None in kinds or len(kinds) > 1:
         raise UserError(f"corpus {spec!r}: files of one kind are needed, all .parquet or all .json or .jsonl")
     kind = kinds.pop()
@@ -141,7 +144,8 @@ def _open_files(datasets: Any, spec: str, files: list[Path], address: Address) -
     return rows
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
+    """The suffix, that of compression aside: `.jsonl` of `a.jsonl.xz`."""
     return Path(path.stem).suffix if path.suffix in (".gz", ".xz", ".zst") else path.suffix
 
 
@@ -168,7 +172,7 @@ def _load_from_hub(builder: Any, split: str, streaming: bool) -> Any:
 
 
 @contextlib.contextmanager
-def _readable(spec: str, files: Sequence[Path] = ()) -> Iterator[None]:
+def readable(spec: str, files: Sequence[Path] = ()) -> Iterator[None]:
     """Turns what goes wrong in the datasets library into one line; what it logs on the way is kept quiet.
 
     `files` are the local files that are read, if they are text.

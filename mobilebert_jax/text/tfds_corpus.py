@@ -87,7 +87,7 @@ def open_tfds(spec: str, rest: str, errors: str = STRICT) -> TfdsRecords:
     """
     address = parse_address(rest, spec)
     tfds = library("tensorflow_datasets", spec)
-    builder = _builder(tfds, spec, address.where)
+    builder = prepared_builder(tfds, spec, address.where)
     split = address.split.partition("[")[0]
     if split not in builder.info.splits:
         names = ", ".join(builder.info.splits) or "none: it is not prepared"
@@ -105,7 +105,7 @@ def open_tfds(spec: str, rest: str, errors: str = STRICT) -> TfdsRecords:
     return TfdsRecords(spec, address, records, paths, errors)
 
 
-def _builder(tfds: Any, spec: str, where: str) -> Any:
+def prepared_builder(tfds: Any, spec: str, where: str) -> Any:
     """The data set as its files describe it: the code that made it is not needed and never run."""
     if (Path(where) / "dataset_info.json").is_file():
         return tfds.builder_from_directory(where)

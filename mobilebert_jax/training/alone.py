@@ -7,6 +7,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
+from mobilebert_jax.objectives.classes import label_counts, label_sums
 from mobilebert_jax.objectives.pretraining import (
     distillation_sum,
     masked_lm_correct,
@@ -35,6 +36,8 @@ def head_counts(batch: Batch, tf1_compat: bool) -> dict[str, Array]:
         counts["next_sentence_accuracy"] = counts["next_sentence"]
     if "start_positions" in batch:
         counts |= span_counts(batch)
+    if "labels" in batch:
+        counts |= label_counts(batch)
     return counts
 
 
@@ -124,6 +127,9 @@ class AloneProgram:
         if self.coefficients.get("span"):
             out = self.model.apply({"params": params}, **inputs(batch), **flags)
             return {"span": span_sum(out.start_logits, out.end_logits, batch)}
+        if "labels" in batch:
+            out = self.model.apply({"params": params}, **inputs(batch), **flags)
+            return label_sums(out.logits, batch["labels"])
         out = self.model.apply({"params": params}, **inputs(batch), masked_positions=batch["masked_positions"], **flags)
         return pretraining_sums(out, batch, self.coefficients, teacher_logits)
 

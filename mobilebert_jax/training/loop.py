@@ -6,7 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 
@@ -43,6 +43,16 @@ class Cadence:
     keep: int = 2
 
 
+class Selection(Protocol):
+    """What a phase makes of its held-out figures; all it knows is on the disk, so that a killed run decides alike."""
+
+    def keep(self, step: int, params: Params, figures: dict[str, Any]) -> None:
+        """Hears of an evaluation before its line is written: whole parameters, perhaps worth keeping."""
+
+    def ended(self) -> bool:
+        """Whether the phase ends here, from the lines that are written; the same in every process."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Phase:
     """Everything the loop needs to know of a phase.
@@ -60,6 +70,7 @@ class Phase:
         axes: with a layout, the logical axes of the parameters that `init` makes.
         work: of one step of each stage, in a unit that `later` shares, for the time left; () where all steps are alike.
         later: the work of all phases that follow.
+        selection: keeps the best parameters and may end the phase early.
     """
 
     name: str
@@ -81,6 +92,7 @@ class Phase:
     axes: Any = None
     work: tuple[float, ...] = ()
     later: float = 0.0
+    selection: Selection | None = None
 
 
 def run_phase(
@@ -132,7 +144,9 @@ class _PhaseRun:
         traced: Traced | None,
     ):
         self.phase, self.checkpoints, self.stopper, self.spent = phase, checkpoints, stopper, spent
-        self.steps = {}  # program -> compiled step
+        self.steps = {}  # program -> step
+        self.compiled: set[tuple[Program, tuple[int, ...]]] = set()  # with the shapes of its batches so far
+        self.ended = False  # early, because of the held-out figures
         self.devices = devices_of(phase)
         self.asked: str | None = None  # the reason to stop that all processes know of
         self.step = self.skipped = 0
@@ -169,9 +183,11 @@ class _PhaseRun:
         if self._unevaluated():
             self._evaluate(self.step)
             self._stop_if_agreed()
+        elif self.phase.selection:
+            self.ended = self.phase.selection.ended()
         batches = self.phase.batches(self.step, plan.steps)
         with Progress(self.phase.name, plan.steps, self.step) as progress:
-            while self.step < plan.steps:
+            while self.step < plan.steps and not self.ended:
                 with self.spent.spending("step"):
                     self._run_stage(plan.index_at(self.step), batches, progress)
         with self.spent.spending("checkpoint"):
@@ -193,7 +209,7 @@ class _PhaseRun:
         trained, rest = program.cut(self.params, stage.top)
         state = self._state(program, trained, self.step == phase.plan.start(index))
         pending, self.record.pace = None, Pace()
-        while self.step < end:
+        while self.step < end and not self.ended:
             waited = time.perf_counter()
             with self.spent.spending("data"):
                 fed = next(batches)
@@ -227,15 +243,18 @@ class _PhaseRun:
         return state
 
     def _step(self, program: Program, state: TrainState, *arguments: Any) -> tuple[TrainState, dict[str, Any]]:
-        """One step; a program's is made once, so that all its stages run the same executable."""
-        if program in self.steps:
+        """One step; a program's is made once, so that all its stages run the same executable for batches of a shape."""
+        kind = program, arguments[2]["input_ids"].shape
+        if kind in self.compiled:
             return self.steps[program](state, *arguments)
-        phase = self.phase
-        settings = phase.optimizer, phase.learning_rate, phase.accumulation, phase.seed, phase.nonfinite_skips
-        step = make_step(program, *settings, *self.devices.step_settings(state))
-        self.steps[program] = step
-        # The first call compiles; what it starts from is saved already.
+        self.compiled.add(kind)
         with self.record.pace.paused(), self.spent.spending("compile"):
+            if program in self.steps:  # another length: what it starts from is not saved, so a stop waits for it
+                return self.steps[program](state, *arguments)
+            phase = self.phase
+            settings = phase.optimizer, phase.learning_rate, phase.accumulation, phase.seed, phase.nonfinite_skips
+            step = self.steps[program] = make_step(program, *settings, *self.devices.step_settings(state))
+            # The first call compiles; what it starts from is saved already.
             return interruptible_together(lambda: step(state, *arguments), self.stopper, self._where())
 
     def _asked(self) -> bool:
@@ -291,7 +310,10 @@ class _PhaseRun:
             return
         if figures is None:  # a stop came first; they are made when the run goes on
             return
+        if self.phase.selection:
+            self.phase.selection.keep(step, params, figures)
         self.record.log_heldout(step, figures)
+        self.ended = self.phase.selection is not None and self.phase.selection.ended()
         say(f"{self.phase.name} step {step} held out: {brief(figures)}")
 
     def _figures(self, work: Callable[[], Any]) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from mobilebert_jax.utils.errors import UserError
 
 TRANSFER_TERMS = ("hidden", "mean", "variance", "attention")
-HEAD_TERMS = ("masked_lm", "next_sentence", "distillation", "span")
+HEAD_TERMS = ("masked_lm", "next_sentence", "distillation", "span", "classification", "regression")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,6 +26,7 @@ Batch = Mapping[str, Array]
     masked_weights         [B, P] float32, 1 where a prediction counts   (pretraining)
     next_sentence_labels   [B] int32, 0 real next sentence, 1 random     (pretraining on pairs)
     start_positions, end_positions   [B] int32, token indices, both inclusive, 0 for no answer   (questions)
+    labels                 [B] int32 classes, or float32 numbers                                     (labelled texts)
 """
 
 

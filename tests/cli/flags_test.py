@@ -13,7 +13,7 @@ from mobilebert_jax.recipes.workdir import claim, flat
 from mobilebert_jax.utils.errors import UserError
 
 SPECS = ["demo", "mobilebert", *(f"mobilebert:{name}" for name in "tiny no_opt multilingual soft laptop".split())]
-SPECS += ["mobilebert:tiny,laptop", "mobilebert:no_opt,multilingual,soft,laptop"]
+SPECS += ["mobilebert:tiny,laptop", "mobilebert:no_opt,multilingual,soft,laptop", "glue:rte"]
 
 
 def other(value):
@@ -186,7 +186,7 @@ def test_a_file_that_is_no_config_is_refused(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("nowhere/demo.py", "no such file; configs that come with the project: demo.py, mobilebert.py"),
+        ("nowhere/demo.py", "no such file; configs that come with the project: demo.py, glue.py, mobilebert.py"),
         ("demo:fast", "demo.py takes no arguments"),
         ("mobilebert:teeny", "no argument 'teeny'; there are tiny, no_opt"),
         ("mobilebert:tiny,no_opt", "two models, choose one"),

@@ -1,0 +1,151 @@
+"""Fine-tuning on labels and scoring, by their commands, on a model of two narrow blocks."""
+
+import json
+import shutil
+import zipfile
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from mobilebert_jax.cli.main import TASKS
+from mobilebert_jax.recipes.labels import LABEL_TASKS
+from mobilebert_jax.recipes.questions import THRESHOLDS
+from mobilebert_jax.recipes.selection import BestOnDev
+from tests.recipes.labels_model import TINY, save_encoder, write_rte
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    """A folder with `encoder`, GLUE's RTE in `glue` and own labels in own.jsonl."""
+    place = tmp_path_factory.mktemp("labels")
+    save_encoder(place / "encoder")
+    write_rte(place / "glue")
+    rows = [{"t": f"the cat {'sat' if n % 2 else 'sang'} {'on ' * (n % 5)}", "y": 0.5 * (n % 2)} for n in range(40)]
+    (place / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return place
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Programs are compiled quickly and kept, so that a run that goes on does not compile them again."""
+    kept = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in kept}
+    for values in (kept, before):
+        for name, value in values.items():
+            jax.config.update(name, value)
+        jax.config.update("jax_disable_most_optimizations", values is kept)
+        compilation_cache.reset_cache()
+        if values is kept:
+            yield
+
+
+def words(place, task="rte", dataset="glue", workdir="w"):
+    given = ["finetune", f"--task={task}", f"--model={place / 'encoder'}", f"--dataset={place / dataset}"]
+    return [*given, f"--workdir={workdir}", *(f"--config.{override}" for override in TINY)]
+
+
+def test_the_tasks_of_the_flags_are_those_of_the_recipes():
+    assert [*THRESHOLDS, *LABEL_TASKS] == TASKS
+
+
+def test_a_task_is_trained_scored_killed_and_continued(command, place, tmp_path, monkeypatch):
+    code, out, error = command(*words(place))
+    assert code == 0, error
+    assert "rte dev, 12 examples" in out and "majority_class" in out and "finished: w/model" in out
+    results = json.loads((tmp_path / "w/finetune/results.json").read_text())
+    assert results["examples"] == {"train": 40, "dev": 12} and results["steps"] == 15
+    assert results["student"].keys() == {"accuracy"} == results["baselines"]["majority_class"].keys()
+    lines = map(json.loads, (tmp_path / "w/finetune/metrics.jsonl").read_text().splitlines())
+    scored = {line["step"]: line["heldout"]["score"] for line in lines if "heldout" in line}
+    assert scored.keys() == {0, 5, 10, 15}
+    assert results["score"] == scored[results["best_step"]] == max(scored[step] for step in (5, 10, 15))
+    assert json.loads((tmp_path / "w/model/config.json").read_text())["id2label"] == {
+        "0": "entailment",
+        "1": "not_entailment",
+    }
+    assert not (tmp_path / "w/finetune/candidates").exists()
+    again = command(*words(place))
+    assert again[:2] == (0, out)
+
+    # The power goes after the second evaluation, before its line is written.
+    keep = BestOnDev.keep
+
+    def cut(self, step, params, figures):
+        keep(self, step, params, figures)
+        if step == 10:
+            raise KeyError("power cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BestOnDev, "keep", cut)
+        with pytest.raises(KeyError, match="power cut"):
+            command(*words(place, workdir="killed"))
+    assert not (tmp_path / "killed/finetune/results.json").exists()
+    assert command(*words(place, workdir="killed"))[0] == 0
+    for name in ("finetune/results.json", "finetune/dev.tsv", "model/model.safetensors"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "w" / name).read_bytes(), name
+
+    given = ("evaluate", "--task=rte", "--model=w/model", f"--dataset={place / 'glue'}", "--sequence_length=16")
+    code, out, _ = command(*given, "--json", "--output=scored", "--batch_size=8")
+    assert code == 0
+    scores = json.loads(out)
+    assert scores == {"task": "rte", "examples": {"dev": 12}, **results["student"], "score": results["score"]}
+    assert (tmp_path / "scored/rte-dev.tsv").read_bytes() == (tmp_path / "w/finetune/dev.tsv").read_bytes()
+    assert "accuracy" in command(*given)[1]
+    code, out, _ = command(*given, "--part=test", "--output=scored", "--json")
+    assert code == 0 and len(json.loads(out)["missing"]) == 10
+    with zipfile.ZipFile(tmp_path / "scored/submission.zip") as archive:
+        (name,) = archive.namelist()
+        rows = archive.read(name).decode().splitlines()
+    assert name == "RTE.tsv" and rows[0] == "index\tprediction" and len(rows) == 13
+    assert {row.split("\t")[1] for row in rows[1:]} <= {"entailment", "not_entailment"}
+
+
+def test_numbers_of_one_s_own(command, place, tmp_path):
+    given = words(place, "regression", "own.jsonl", "own")
+    short = ("--config.finetune.epochs=1", "--config.finetune.sequence_length=8")
+    code, _, error = command(*given, "--text=t", "--label=y", *short)
+    assert code == 0, error
+    results = json.loads((tmp_path / "own/finetune/results.json").read_text())
+    assert results["student"].keys() == {"pearson", "spearman"} and results["baselines"]["mean"]["pearson"] == 0.0
+    assert results["examples"]["train"] + results["examples"]["dev"] == 40
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "no examples of rte to train on: give --dataset="),
+        (["--dataset=gone"], "gone: no such folder; GLUE's folder of tsv files"),
+        (["--task=ax", "--dataset=gone"], "ax has no training set"),
+        (["--task=classification", "--dataset=gone.tsv"], "gone.tsv: no such file"),
+        (["--dataset={glue}", "--config.finetune.select=worst"], "finetune.select='worst': must be one of best, last"),
+        (["--dataset={glue}", "--config.finetune.epochs=-1"], "finetune.epochs=-1.0"),
+        (["--dataset={glue}", "--config.finetune.sequence_length=25"], "max_position_embeddings is 24"),
+        (["--dataset={glue}", "--config=configs/glue.py:sst"], "no preset of that name; there are cola, sst2"),
+        (["--task=squad2", "--text=t"], "--text=t: is for labelled texts, not for squad2"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_one_line(refusal, place, more, message):
+    more = [word.format(glue=place / "glue") for word in more]
+    assert message in refusal("finetune", "--task=rte", f"--model={place / 'encoder'}", "--workdir=w", *more)
+
+
+def test_a_model_without_classes_and_a_part_without_labels_are_refused(refusal, place):
+    given = ("evaluate", "--task=rte", f"--model={place / 'encoder'}", f"--dataset={place / 'glue'}")
+    assert "no classes in it; `mobilebert finetune --task=... --model=" in refusal(*given)
+    assert "is for SQuAD; of rte a model is scored" in refusal(*given[:2], "--predictions=p.json", *given[3:])
+
+
+def test_another_data_set_is_another_run(command, refusal, place, tmp_path):
+    shutil.copytree(place / "glue", tmp_path / "glue")
+    short = [*words(place, workdir="w"), "--max_minutes=1e-9"]
+    assert command(*short)[0] == 42
+    (tmp_path / "w/finetune").mkdir(exist_ok=True)
+    path = tmp_path / "glue/RTE/dev.tsv"
+    path.write_text(path.read_text().replace("dogs", "cats", 1))
+    changed = [word.replace(str(place / "glue"), "glue") for word in short]
+    assert "finetune.dataset" in refusal(*changed)
