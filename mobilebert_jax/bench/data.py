@@ -28,8 +28,9 @@ from mobilebert_jax.text.preparation import Preparation, build_store
 from mobilebert_jax.text.store import TokenStore
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.feed import feed
-from mobilebert_jax.training.loop import Cadence, Phase, run_phase
+from mobilebert_jax.training.loop import run_phase
 from mobilebert_jax.training.metrics import read_metrics
+from mobilebert_jax.training.phase import Cadence, Phase
 from mobilebert_jax.training.program import LearningRate
 from mobilebert_jax.training.stages import Plan, Stage
 from mobilebert_jax.training.stopping import Stopper

@@ -41,8 +41,9 @@ from mobilebert_jax.recipes.student import Teacher
 from mobilebert_jax.recipes.work import recipe_work
 from mobilebert_jax.training.checkpoints import Checkpoints
 from mobilebert_jax.training.feed import Fed
-from mobilebert_jax.training.loop import Phase, devices_of
+from mobilebert_jax.training.loop import devices_of
 from mobilebert_jax.training.pace import PERCENTILES, Pace, Work
+from mobilebert_jax.training.phase import Phase
 from mobilebert_jax.training.program import control_at, make_step
 from mobilebert_jax.training.progress import Progress
 from mobilebert_jax.training.record import Record

@@ -42,7 +42,8 @@ from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_features import SquadFeatures
 from mobilebert_jax.tasks.squad_predict import write_predictions
 from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
-from mobilebert_jax.training.loop import Phase, run_phase
+from mobilebert_jax.training.loop import run_phase
+from mobilebert_jax.training.phase import Phase
 from mobilebert_jax.training.stopping import HasReason, Stopper, stop_if_asked
 from mobilebert_jax.training.time_spent import TimeSpent
 from mobilebert_jax.training.together import SharedStopper, agreed_reason, interruptible_together

@@ -47,7 +47,8 @@ from mobilebert_jax.tasks.label_features import LabelFeatures
 from mobilebert_jax.tasks.label_scores import task_score
 from mobilebert_jax.text.pairs import Pairs, length_buckets
 from mobilebert_jax.text.tokenizer import Tokenizer
-from mobilebert_jax.training.loop import Phase, run_phase
+from mobilebert_jax.training.loop import run_phase
+from mobilebert_jax.training.phase import Phase
 from mobilebert_jax.training.stopping import HasReason, Stopper, stop_if_asked
 from mobilebert_jax.training.time_spent import TimeSpent
 from mobilebert_jax.training.together import SharedStopper, agreed_reason, interruptible_together

@@ -15,7 +15,7 @@ from mobilebert_jax.recipes.layouts import example_feed, layout_fields, made_in_
 from mobilebert_jax.recipes.programs import distill_programs, teacher_programs, transfer_programs
 from mobilebert_jax.recipes.settings import model_config, phase_seed, phase_settings
 from mobilebert_jax.recipes.student import Teacher, initial_student
-from mobilebert_jax.training.loop import Phase
+from mobilebert_jax.training.phase import Phase
 from mobilebert_jax.utils.types import Batch, Params
 
 

@@ -49,7 +49,8 @@ from mobilebert_jax.text.corpus import Corpus
 from mobilebert_jax.text.estimate import Estimate
 from mobilebert_jax.text.shards import ALL, Share
 from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
-from mobilebert_jax.training.loop import Phase, run_phase
+from mobilebert_jax.training.loop import run_phase
+from mobilebert_jax.training.phase import Phase
 from mobilebert_jax.training.stopping import HasReason, Stopper
 from mobilebert_jax.training.time_spent import TimeSpent
 from mobilebert_jax.training.together import SharedStopper, agreed_reason

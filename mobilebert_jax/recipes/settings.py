@@ -15,7 +15,7 @@ from mobilebert_jax.text.examples import check_sizes
 from mobilebert_jax.text.splitters import sentence_splitter
 from mobilebert_jax.text.tables import BAD_ROWS
 from mobilebert_jax.text.tokenizer import KINDS
-from mobilebert_jax.training.loop import Cadence
+from mobilebert_jax.training.phase import Cadence
 from mobilebert_jax.training.program import LearningRate
 from mobilebert_jax.training.stages import TRANSFER_TERMS
 from mobilebert_jax.training.walks import Pair, default_layer_map

@@ -10,7 +10,7 @@ from mobilebert_jax.bench.step import PARTS, bench_step, cost_row
 from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.cli.main import main
 from mobilebert_jax.training import loop
-from mobilebert_jax.training.loop import Cadence
+from mobilebert_jax.training.phase import Cadence
 from tests.recipes.tiny_run import overrides
 from tests.training.cases import compiled_step
 from tests.training.phases import alone_phase, run, transfer_phase

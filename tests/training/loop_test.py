@@ -9,8 +9,8 @@ import pytest
 
 from mobilebert_jax.training import loop
 from mobilebert_jax.training.checkpoints import Checkpoints
-from mobilebert_jax.training.loop import Cadence
 from mobilebert_jax.training.metrics import read_metrics
+from mobilebert_jax.training.phase import Cadence
 from mobilebert_jax.utils.errors import Stopped
 from tests.recipes.kill_run import MAY_DIFFER
 from tests.training.cases import BLOCK, EVERYTHING, assert_same_bits, compiled_step, step_of

@@ -10,7 +10,7 @@ import pytest
 from mobilebert_jax.training import loop
 from mobilebert_jax.training.checkpoints import Checkpoints
 from mobilebert_jax.training.diagnosis import explain
-from mobilebert_jax.training.loop import Cadence
+from mobilebert_jax.training.phase import Cadence
 from mobilebert_jax.training.stages import Plan
 from mobilebert_jax.utils.errors import NonFiniteError
 from mobilebert_jax.utils.trees import map_named

@@ -5,7 +5,8 @@ import functools
 from mobilebert_jax.models.heads import MobileBertForPreTraining
 from mobilebert_jax.training.alone import AloneProgram
 from mobilebert_jax.training.feed import Fed
-from mobilebert_jax.training.loop import Cadence, Phase, run_phase
+from mobilebert_jax.training.loop import run_phase
+from mobilebert_jax.training.phase import Cadence, Phase
 from mobilebert_jax.training.stages import Plan
 from tests.training.cases import (
     BLOCK,

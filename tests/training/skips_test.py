@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mobilebert_jax.training import loop
-from mobilebert_jax.training.loop import Cadence
 from mobilebert_jax.training.metrics import read_metrics
+from mobilebert_jax.training.phase import Cadence
 from mobilebert_jax.training.program import control_at, init_state
 from mobilebert_jax.utils.errors import NonFiniteError, Stopped
 from tests.training.cases import (
