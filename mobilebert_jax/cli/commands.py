@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from mobilebert_jax.cli.bench import bench  # noqa: F401 (a command too)
 from mobilebert_jax.cli.config_values import format_config
 from mobilebert_jax.cli.flags import default_workdir, load_config, load_with_source
 from mobilebert_jax.cli.inspection_tables import print_contents, print_differences, print_ranges, print_statistics
@@ -233,94 +234,6 @@ def report(options: argparse.Namespace) -> None:
     # A run in progress may hold the accelerator for itself.
     jax.config.update("jax_platforms", "cpu")
     print(f"report: {_written_report(options.workdir)}")
-
-
-def bench(options: argparse.Namespace) -> None:
-    """The table of `bench WHAT`."""
-    if options.overrides and not options.config:
-        raise UserError("bench: settings (--config.a.b=value) need the config that they change, --config=FILE")
-    for name in ("batch_size", "sequence_length", "repeats", "saves"):
-        if getattr(options, name, 1) < 1:
-            raise UserError(f"--{name}={getattr(options, name)}: must be at least 1")
-    kinds = {"transfer": _bench_transfer, "step": _bench_step, "data": _bench_data, "load": _bench_load}
-    kinds |= {"finetune": _bench_finetune, "save": _bench_save, "strategies": _bench_strategies}
-    kinds[options.what](options)
-
-
-def _bench_transfer(options: argparse.Namespace) -> None:
-    from mobilebert_jax.bench.transfer import WAYS, bench_transfer, print_head, print_stage, print_sums
-
-    config = load_config(options.config, options.overrides) if options.config else None
-    sizes = options.batch_size, options.sequence_length, options.repeats
-    ways = tuple(filter(None, options.ways.split(","))) or WAYS
-    if options.json:
-        return print_json(bench_transfer(config, *sizes, ways))
-
-    def show(row: dict[str, Any]) -> None:
-        if row["stage"] == 0:
-            print_head(*sizes, ways)
-        print_stage(row)
-
-    print_sums(bench_transfer(config, *sizes, ways, show=show))
-
-
-def _bench_step(options: argparse.Namespace) -> None:
-    from mobilebert_jax.bench.step import bench_step, print_head, print_row, print_together
-
-    config = load_config(options.config, options.overrides)
-    if options.json:
-        return print_json(bench_step(config, options.repeats))
-    print_head(options.repeats)
-    print_together(bench_step(config, options.repeats, show=print_row))
-
-
-def _bench_finetune(options: argparse.Namespace) -> None:
-    from mobilebert_jax.bench.finetune import bench_finetune, print_finetune
-
-    config = load_config(options.config, options.overrides) if options.config else None
-    report = bench_finetune(config, options.batch_size, options.sequence_length, options.repeats)
-    print_json(report) if options.json else print_finetune(report)
-
-
-def _bench_strategies(options: argparse.Namespace) -> None:
-    from mobilebert_jax.bench.strategies import bench_strategies, print_means
-
-    config = load_config(options.config, options.overrides)
-    names, equal, files = (
-        tuple(filter(None, text.split(","))) for text in (options.strategies, options.equal, options.dataset)
-    )
-    if is_address(options.workdir):
-        raise UserError(f"--workdir={options.workdir}: bench strategies works in a folder of this machine")
-    report = bench_strategies(config, options.workdir, options.stopper, names, options.seeds, equal, files)
-    print_json(report) if options.json else print_means(report)
-
-
-def _bench_data(options: argparse.Namespace) -> None:
-    from mobilebert_jax.bench.data import bench_data, print_row
-
-    config = load_config(options.config, options.overrides)
-    if options.json:
-        return print_json(bench_data(config, options.repeats))
-    bench_data(config, options.repeats, show=print_row)
-
-
-def _bench_save(options: argparse.Namespace) -> None:
-    from mobilebert_jax.bench.save import PHASE_OF, bench_save, print_head, print_row
-
-    config = load_config(options.config, options.overrides)
-    networks = tuple(filter(None, options.networks.split(","))) or tuple(PHASE_OF)
-    if options.json:
-        return print_json(bench_save(config, options.saves, networks))
-    print_head(options.saves)
-    bench_save(config, options.saves, networks, show=print_row)
-
-
-def _bench_load(options: argparse.Namespace) -> None:
-    """Seconds and memory of loading a model."""
-    from mobilebert_jax.bench.load import bench_load, print_load
-
-    report = bench_load(options.model, options.repeats)
-    print_json(report) if options.json else print_load(report)
 
 
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:

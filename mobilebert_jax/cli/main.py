@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 
+from mobilebert_jax.cli.bench import add_bench_options
 from mobilebert_jax.cli.plan import add_plan_options
 from mobilebert_jax.cli.weights import add_export_options, add_import_options
 from mobilebert_jax.training.stopping import Stopper, given_up
@@ -175,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     add_export_options(commands.add_parser("export", help="a model folder -> one for transformers"))
     text = "memory, work and time of every phase's step on TPUs that need not be there"
     add_plan_options(commands.add_parser("plan", help=text, description=text))
-    _bench_options(commands.add_parser("bench", help="measurements, side by side"))
+    add_bench_options(commands.add_parser("bench", help="measurements, side by side"))
     return parser
 
 
@@ -271,54 +272,6 @@ def _inspect_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("other", nargs="?", default="", help="another one of the same kind: what differs")
     command.add_argument("--ranges", default="", metavar="FILE", help="a model's activation ranges on this text file")
     command.add_argument("--sequence_length", type=int, default=128, help="of --ranges (default: %(default)s)")
-    _json_option(command)
-
-
-def _bench_options(command: argparse.ArgumentParser) -> None:
-    kinds = command.add_subparsers(dest="what", required=True, metavar="WHAT")
-    text = "a transfer stage against what it replaces, and that both make the same step"
-    transfer = kinds.add_parser("transfer", help=text, description=text)
-    transfer.add_argument("--config", default="", help="models to measure (default: the paper's, in float32)")
-    transfer.add_argument("--batch_size", type=int, default=2, help="default: %(default)s")
-    transfer.add_argument("--sequence_length", type=int, default=128, help="default: %(default)s")
-    transfer.add_argument("--ways", default="", help="ours, reference and which others, comma-separated (default: all)")
-    text = "a fine-tuning step against the loop that people write with transformers and PyTorch"
-    tuning = kinds.add_parser("finetune", help=text, description=text)
-    tuning.add_argument("--config", default="", help="whose student to measure (default: the paper's, in float32)")
-    tuning.add_argument("--batch_size", type=int, default=8, help="default: %(default)s")
-    tuning.add_argument("--sequence_length", type=int, default=384, help="default: %(default)s")
-    text = "what logging, evaluation and saving add to the steps of a config's phases"
-    step = kinds.add_parser("step", help=text, description=text)
-    step.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
-    text = "text to tokens, tokens to examples, examples to the loop, beside what bounds them"
-    data = kinds.add_parser("data", help=text, description=text)
-    data.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
-    text = "how long the loop stands still for a checkpoint, beside a plain copy and a save that is waited for"
-    save = kinds.add_parser("save", help=text, description=text)
-    save.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
-    save.add_argument("--networks", default="", help="teacher, student, comma-separated (default: both)")
-    save.add_argument("--saves", type=int, default=5, help="default: %(default)s")
-    _json_option(save)
-    text = "seconds and memory of loading a model folder, each time in a fresh process"
-    load = kinds.add_parser("load", help=text, description=text)
-    load.add_argument("--model", default="", metavar="DIR", help="default: MobileBERT with random weights")
-    load.set_defaults(config="")
-    for kind in (transfer, tuning, step, data, load):
-        kind.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
-        _json_option(kind)
-    text = "students with and without each kind of transfer, at equal steps and at equal time"
-    _strategies_options(kinds.add_parser("strategies", help=text, description=text))
-
-
-def _strategies_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
-    command.add_argument("--workdir", default="runs/strategies", help="of all runs (default: %(default)s)")
-    text = "alone,pd,akt,jkt,pkt,pkt_soft,pkt_hidden (default: all)"
-    command.add_argument("--strategies", default="", metavar="NAMES", help=text)
-    command.add_argument("--equal", default="", metavar="NAMES", help="steps,time,teacher (default: all)")
-    command.add_argument("--seeds", type=int, default=3, help="students of each strategy (default: %(default)s)")
-    command.add_argument("--dataset", default="", metavar="FILES", help="more SQuAD files to score on, comma-separated")
-    command.add_argument("--max_minutes", type=float, default=0.0, help="save and exit 42 after so many minutes")
     _json_option(command)
 
 

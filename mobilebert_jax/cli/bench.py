@@ -1,0 +1,161 @@
+"""`mobilebert bench WHAT`: its options, and one function a kind of measurement."""
+
+import argparse
+from typing import Any
+
+from mobilebert_jax.utils.addresses import is_address
+from mobilebert_jax.utils.errors import UserError
+
+
+def _json_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
+
+
+def add_bench_options(command: argparse.ArgumentParser) -> None:
+    """The kinds of `bench` and their options."""
+    kinds = command.add_subparsers(dest="what", required=True, metavar="WHAT")
+    text = "a transfer stage against what it replaces, and that both make the same step"
+    transfer = kinds.add_parser("transfer", help=text, description=text)
+    transfer.add_argument("--config", default="", help="models to measure (default: the paper's, in float32)")
+    transfer.add_argument("--batch_size", type=int, default=2, help="default: %(default)s")
+    transfer.add_argument("--sequence_length", type=int, default=128, help="default: %(default)s")
+    transfer.add_argument("--ways", default="", help="ours, reference and which others, comma-separated (default: all)")
+    text = "a fine-tuning step against the loop that people write with transformers and PyTorch"
+    tuning = kinds.add_parser("finetune", help=text, description=text)
+    tuning.add_argument("--config", default="", help="whose student to measure (default: the paper's, in float32)")
+    tuning.add_argument("--batch_size", type=int, default=8, help="default: %(default)s")
+    tuning.add_argument("--sequence_length", type=int, default=384, help="default: %(default)s")
+    text = "what logging, evaluation and saving add to the steps of a config's phases"
+    step = kinds.add_parser("step", help=text, description=text)
+    step.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
+    text = "text to tokens, tokens to examples, examples to the loop, beside what bounds them"
+    data = kinds.add_parser("data", help=text, description=text)
+    data.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
+    text = "how long the loop stands still for a checkpoint, beside a plain copy and a save that is waited for"
+    save = kinds.add_parser("save", help=text, description=text)
+    save.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
+    save.add_argument("--networks", default="", help="teacher, student, comma-separated (default: both)")
+    save.add_argument("--saves", type=int, default=5, help="default: %(default)s")
+    _json_option(save)
+    text = "seconds and memory of loading a model folder, each time in a fresh process"
+    load = kinds.add_parser("load", help=text, description=text)
+    load.add_argument("--model", default="", metavar="DIR", help="default: MobileBERT with random weights")
+    load.set_defaults(config="")
+    for kind in (transfer, tuning, step, data, load):
+        kind.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
+        _json_option(kind)
+    text = "students with and without each kind of transfer, at equal steps and at equal time"
+    _strategies_options(kinds.add_parser("strategies", help=text, description=text))
+
+
+def _strategies_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
+    command.add_argument("--workdir", default="runs/strategies", help="of all runs (default: %(default)s)")
+    text = "alone,pd,akt,jkt,pkt,pkt_soft,pkt_hidden (default: all)"
+    command.add_argument("--strategies", default="", metavar="NAMES", help=text)
+    command.add_argument("--equal", default="", metavar="NAMES", help="steps,time,teacher (default: all)")
+    command.add_argument("--seeds", type=int, default=3, help="students of each strategy (default: %(default)s)")
+    command.add_argument("--dataset", default="", metavar="FILES", help="more SQuAD files to score on, comma-separated")
+    command.add_argument("--max_minutes", type=float, default=0.0, help="save and exit 42 after so many minutes")
+    _json_option(command)
+
+
+def bench(options: argparse.Namespace) -> None:
+    """The table of `bench WHAT`."""
+    if options.overrides and not options.config:
+        raise UserError("bench: settings (--config.a.b=value) need the config that they change, --config=FILE")
+    for name in ("batch_size", "sequence_length", "repeats", "saves"):
+        if getattr(options, name, 1) < 1:
+            raise UserError(f"--{name}={getattr(options, name)}: must be at least 1")
+    kinds = {"transfer": _bench_transfer, "step": _bench_step, "data": _bench_data, "load": _bench_load}
+    kinds |= {"finetune": _bench_finetune, "save": _bench_save, "strategies": _bench_strategies}
+    kinds[options.what](options)
+
+
+def _print_json(report: Any) -> None:
+    from mobilebert_jax.cli.tables import print_json
+
+    print_json(report)
+
+
+def _config(options: argparse.Namespace) -> Any:
+    """The config that was asked for; None where the measurement has its own."""
+    from mobilebert_jax.cli.flags import load_config
+
+    return load_config(options.config, options.overrides) if options.config else None
+
+
+def _bench_transfer(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.transfer import WAYS, bench_transfer, print_head, print_stage, print_sums
+
+    config = _config(options)
+    sizes = options.batch_size, options.sequence_length, options.repeats
+    ways = tuple(filter(None, options.ways.split(","))) or WAYS
+    if options.json:
+        return _print_json(bench_transfer(config, *sizes, ways))
+
+    def show(row: dict[str, Any]) -> None:
+        if row["stage"] == 0:
+            print_head(*sizes, ways)
+        print_stage(row)
+
+    print_sums(bench_transfer(config, *sizes, ways, show=show))
+
+
+def _bench_step(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.step import bench_step, print_head, print_row, print_together
+
+    config = _config(options)
+    if options.json:
+        return _print_json(bench_step(config, options.repeats))
+    print_head(options.repeats)
+    print_together(bench_step(config, options.repeats, show=print_row))
+
+
+def _bench_finetune(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.finetune import bench_finetune, print_finetune
+
+    config = _config(options)
+    report = bench_finetune(config, options.batch_size, options.sequence_length, options.repeats)
+    _print_json(report) if options.json else print_finetune(report)
+
+
+def _bench_strategies(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.strategies import bench_strategies, print_means
+
+    config = _config(options)
+    names, equal, files = (
+        tuple(filter(None, text.split(","))) for text in (options.strategies, options.equal, options.dataset)
+    )
+    if is_address(options.workdir):
+        raise UserError(f"--workdir={options.workdir}: bench strategies works in a folder of this machine")
+    report = bench_strategies(config, options.workdir, options.stopper, names, options.seeds, equal, files)
+    _print_json(report) if options.json else print_means(report)
+
+
+def _bench_data(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.data import bench_data, print_row
+
+    config = _config(options)
+    if options.json:
+        return _print_json(bench_data(config, options.repeats))
+    bench_data(config, options.repeats, show=print_row)
+
+
+def _bench_save(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.save import PHASE_OF, bench_save, print_head, print_row
+
+    config = _config(options)
+    networks = tuple(filter(None, options.networks.split(","))) or tuple(PHASE_OF)
+    if options.json:
+        return _print_json(bench_save(config, options.saves, networks))
+    print_head(options.saves)
+    bench_save(config, options.saves, networks, show=print_row)
+
+
+def _bench_load(options: argparse.Namespace) -> None:
+    """Seconds and memory of loading a model."""
+    from mobilebert_jax.bench.load import bench_load, print_load
+
+    report = bench_load(options.model, options.repeats)
+    _print_json(report) if options.json else print_load(report)
