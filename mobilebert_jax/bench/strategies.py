@@ -83,6 +83,8 @@ def bench_strategies(
     comparisons = _known(comparisons, COMPARISONS, "--equal")
     if seeds < 1:
         raise UserError(f"--seeds={seeds}: must be at least 1")
+    if datasets and not config.finetune.questions:
+        raise UserError(f"--dataset={datasets[0]}: no questions to learn from; set config.finetune.questions")
     bench = _Bench(config, Path(workdir), stopper, datasets)
     bench.teacher()
     rows: list[Row] = []

@@ -1,0 +1,114 @@
+"""Who gets how many steps, and what the table says of several seeds; students that take no time stand for real ones."""
+
+import pytest
+
+from mobilebert_jax.bench import strategies
+from mobilebert_jax.bench.strategies import STRATEGIES, bench_strategies, means, print_means
+from mobilebert_jax.cli.flags import load_config
+from mobilebert_jax.cli.main import main
+from mobilebert_jax.recipes.settings import check_config
+from mobilebert_jax.training.stopping import Stopper
+from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.files import read_json, write_text
+
+SECONDS = {"alone": 0.5, "pd": 1.0, "akt": 4.0}
+"""Of a step of distillation; with transfer 1.0, and 2.0 of transfer (0.25 block by block)."""
+
+
+def config():
+    return load_config("demo", ["transfer.steps=400", "distill.steps=200", "finetune.questions="])
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The students that were trained: (strategy's name, seed, transfer steps, distill steps)."""
+    made = []
+
+    def run_recipe(config, folder, stopper, phases):
+        if folder.name == "teacher":
+            return write(folder, config, "teacher", config.teacher.steps, 1.0)
+        name, seed, transfer, distill = folder.name.rsplit("-", 3)
+        check_config(config)
+        assert (config.seed, config.distill.steps) == (int(seed), int(distill))
+        made.append((name, int(seed), int(transfer), int(distill)))
+        if int(transfer):
+            assert config.transfer.steps == int(transfer)
+            write(folder, config, "transfer", int(transfer), 0.25 if config.transfer.strategy == "progressive" else 2.0)
+        return write(folder, config, "distill", int(distill), SECONDS.get(name, 1.0))
+
+    monkeypatch.setattr(strategies, "run_recipe", run_recipe)
+    return made
+
+
+def write(folder, config, phase, steps, seconds):
+    """What a phase logs whose steps take so many seconds; a restart has left out none of them."""
+    rate = config[phase].batch_size / seconds
+    lines = [f'{{"step": {step}, "examples_per_second": {rate}}}\n' for step in (steps // 2, steps)]
+    heldout = f'{{"step": {steps}, "heldout": {{"masked_lm": {1 + config.seed}.0, "masked_lm_accuracy": 0.5}}}}\n'
+    write_text(folder / phase / "metrics.jsonl", "".join([*lines, heldout]))
+
+
+def rows_of(tmp_path, **settings):
+    settings = {"seeds": 1} | settings
+    report = bench_strategies(config(), tmp_path, Stopper(), **settings)
+    return {(row["equal"], row["strategy"]): row for row in report["rows"]}, report
+
+
+def test_all_make_as_many_steps(made, tmp_path):
+    rows, _ = rows_of(tmp_path, comparisons=("steps",))
+    assert {name for _, name in rows} == set(STRATEGIES)
+    assert all(sum(row["steps"].values()) == 600 for row in rows.values())
+    assert rows["steps", "pd"]["steps"] == {"transfer": 0, "distill": 600}
+    assert rows["steps", "jkt"]["seconds"] == {"transfer": 800.0, "distill": 200.0}
+
+
+def test_all_learn_as_long_as_block_by_block(made, tmp_path):
+    rows, _ = rows_of(tmp_path, names=("alone", "akt", "jkt", "pkt"))
+    assert sum(rows["steps", "pkt"]["seconds"].values()) == 300
+    assert rows["time", "pkt"]["steps"] == rows["steps", "pkt"]["steps"]
+    # 600 steps of half a second are 300 already; 4 s a step leave 75; jkt's 1,000 s become 300 in both phases alike.
+    assert rows["time", "alone"]["steps"] == {"transfer": 0, "distill": 600}
+    assert rows["time", "akt"]["steps"] == {"transfer": 0, "distill": 75}
+    assert rows["time", "jkt"]["steps"] == {"transfer": 120, "distill": 60}
+    # The demo's teacher: 400 steps of a second.
+    assert rows["teacher", "alone"]["steps"] == {"transfer": 0, "distill": 1400}
+    assert [name for equal, name in rows if equal == "teacher"] == ["alone"]
+
+
+def test_seeds_are_averaged_and_the_report_is_kept(made, tmp_path, capsys):
+    _, report = rows_of(tmp_path, names=("pd",), comparisons=("steps",), seeds=3)
+    (row,) = report["means"]
+    assert row["masked_lm"] == {"mean": 2.0, "deviation": pytest.approx((2 / 3) ** 0.5)}
+    assert row["seconds"] == 600 and means(report["rows"]) == report["means"]
+    assert read_json(tmp_path / "strategies.json")["means"] == report["means"]
+    print_means(report)
+    assert "pd" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_is_a_config_that_can_be_run(name):
+    changed = config()
+    with changed.unlocked():
+        changed.update_from_flattened_dict(STRATEGIES[name].settings)
+    check_config(changed)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--strategies=ptk"], "--strategies=ptk: there is no such one, only alone, pd, akt"),
+        (["--equal=cost"], "--equal=cost: there is no such one, only steps, time, teacher"),
+        (["--seeds=0"], "--seeds=0: must be at least 1"),
+    ],
+)
+def test_bad_words_are_one_line_and_exit_code_2(words, message, capsys, tmp_path):
+    assert main(["bench", "strategies", f"--workdir={tmp_path}", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_no_questions_no_scores(made, tmp_path):
+    rows, _ = rows_of(tmp_path, names=("pd",), comparisons=("steps",))
+    assert "f1" not in rows["steps", "pd"]
+    with pytest.raises(UserError, match="no questions to learn from"):
+        rows_of(tmp_path, names=("pd",), comparisons=("steps",), datasets=("more.json",))
