@@ -1,4 +1,4 @@
-"""MobileBERT in JAX: `ModelConfig`, `MobileBert`, `QuestionAnswerer`, `Classifier`, and model folders in and out."""
+"""MobileBERT in JAX: the model, what asks it (answers, classes, hidden words), and model folders in and out."""
 
 import importlib
 
@@ -10,10 +10,12 @@ _HOMES = {
     "resize_vocabulary": "mobilebert_jax.models.resize",
     "QuestionAnswerer": "mobilebert_jax.inference.question_answerer",
     "Classifier": "mobilebert_jax.inference.classifier",
+    "MaskFiller": "mobilebert_jax.inference.mask_filler",
 }
 
 __all__ = [
     "Classifier",
+    "MaskFiller",
     "MobileBert",
     "ModelConfig",
     "QuestionAnswerer",
