@@ -28,6 +28,8 @@ from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Batch
 
 SIDES = ("ours", "transformers")
+THEIRS = {"zero_pad_embeddings": False, "torch_norm_eps": True}
+"""What transformers' models do, whatever the config says."""
 FEWEST_TOKENS = 100
 """Of a row: questions with passages fill most of a window."""
 
@@ -41,7 +43,8 @@ def bench_finetune(config: ConfigDict | None, batch_size: int, sequence_length: 
     Raises:
         UserError: a size that does not fit the model, or transformers and torch are not installed.
     """
-    config = _paper_config() if config is None else config
+    config = ConfigDict((_paper_config() if config is None else config).to_dict())
+    config.model.student.update(THEIRS)
     cfg = model_config(config, "student", config.data.vocab_size)
     if sequence_length > cfg.max_position_embeddings:
         raise UserError(f"--sequence_length={sequence_length}: the model has {cfg.max_position_embeddings} positions")
