@@ -25,6 +25,9 @@ def add_bench_options(command: argparse.ArgumentParser) -> None:
     tuning.add_argument("--config", default="", help="whose student to measure (default: the paper's, in float32)")
     tuning.add_argument("--batch_size", type=int, default=8, help="default: %(default)s")
     tuning.add_argument("--sequence_length", type=int, default=384, help="default: %(default)s")
+    text = "in place of that: what length batches save on a task of labelled texts, with its config"
+    tuning.add_argument("--task", default="", help=text)
+    tuning.add_argument("--dataset", default="", help="of --task: GLUE's folder, .tsv, .jsonl, hf:, tfds:")
     text = "what logging, evaluation and saving add to the steps of a config's phases"
     step = kinds.add_parser("step", help=text, description=text)
     step.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
@@ -62,7 +65,7 @@ def _strategies_options(command: argparse.ArgumentParser) -> None:
 
 def bench(options: argparse.Namespace) -> None:
     """The table of `bench WHAT`."""
-    if options.overrides and not options.config:
+    if options.overrides and not options.config and not getattr(options, "task", ""):
         raise UserError("bench: settings (--config.a.b=value) need the config that they change, --config=FILE")
     for name in ("batch_size", "sequence_length", "repeats", "saves"):
         if getattr(options, name, 1) < 1:
@@ -115,9 +118,20 @@ def _bench_step(options: argparse.Namespace) -> None:
 def _bench_finetune(options: argparse.Namespace) -> None:
     from mobilebert_jax.bench.finetune import bench_finetune, print_finetune
 
+    if options.task:
+        return _bench_buckets(options)
     config = _config(options)
     report = bench_finetune(config, options.batch_size, options.sequence_length, options.repeats)
     _print_json(report) if options.json else print_finetune(report)
+
+
+def _bench_buckets(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.buckets import bench_buckets, print_buckets
+
+    options.config = options.config or f"configs/glue.py:{options.task}"
+    options.overrides = [*options.overrides, f"finetune.dataset={options.dataset}"]
+    report = bench_buckets(_config(options), options.task, options.repeats)
+    _print_json(report) if options.json else print_buckets(report)
 
 
 def _bench_strategies(options: argparse.Namespace) -> None:

@@ -1,0 +1,105 @@
+"""`bench finetune --task`: what length batches save on a set of labelled texts.
+
+Steps of every length that the task's batches have are timed in turn with steps of the whole length; how often each
+length comes is counted over the batches of several groups of steps, as fine-tuning draws them.
+"""
+
+import collections
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from mobilebert_jax.models.initialise import init_params
+from mobilebert_jax.recipes.labels import LabelSets, load_label_sets
+from mobilebert_jax.recipes.programs import label_model, label_programs
+from mobilebert_jax.recipes.settings import learning_rate, model_config, optimizer_config
+from mobilebert_jax.tasks.label_features import SORTED_STEPS, LabelFeatures
+from mobilebert_jax.text.tokenizer import load_tokenizer
+from mobilebert_jax.training.program import control_at, init_state, make_step
+from mobilebert_jax.utils.errors import UserError
+
+GROUPS = 4
+"""Of `SORTED_STEPS` steps each, over which lengths are counted."""
+
+
+def bench_buckets(config: ConfigDict, task: str, repeats: int) -> dict[str, Any]:
+    """Examples a second with and without length batches, their ratio, and what it is made of.
+
+    The set is `config.finetune.dataset`, the words are those of `config.data.tokenizer`, the weights are fresh.
+    `lengths`: for each length of a batch, its share of the steps and the median seconds of `repeats` steps.
+
+    Raises:
+        UserError: no such task or set, or a config whose tokenizer would first have to be trained.
+    """
+    if config.data.tokenizer == "train":
+        raise UserError("bench finetune --task: give a tokenizer, --config.data.tokenizer=vocab.txt or a model folder")
+    tokenizer, sets = load_tokenizer(config.data.tokenizer), load_label_sets(config.finetune, task)
+    settings = config.finetune
+    features = LabelFeatures.build(tokenizer, sets.train, settings.sequence_length)
+    batches = {}
+    counted: collections.Counter[int] = collections.Counter()
+    for step in range(GROUPS * SORTED_STEPS):
+        batch = features.batch(step, config.seed, settings.batch_size)
+        counted[batch["input_ids"].shape[1]] += 1
+        batches[batch["input_ids"].shape[1]] = batch
+    whole = LabelFeatures.build(tokenizer, sets.train, settings.sequence_length, bucketing=False)
+    batches[settings.sequence_length] = whole.batch(0, config.seed, settings.batch_size)
+    seconds = _seconds(_stepper(config, sets, tokenizer.vocab_size), batches, repeats)
+    mean = sum(seconds[length] * count for length, count in counted.items()) / counted.total()
+    rows = settings.batch_size
+    return {
+        "device": jax.devices()[0].device_kind,
+        "task": task,
+        "batch": [rows, settings.sequence_length],
+        "repeats": repeats,
+        "lengths": [
+            {"length": length, "share": counted[length] / counted.total(), "seconds": seconds[length]}
+            for length in sorted(seconds)
+        ],
+        "examples_per_second": {"buckets": rows / mean, "whole": rows / seconds[settings.sequence_length]},
+        "ratio": seconds[settings.sequence_length] / mean,
+    }
+
+
+def _stepper(config: ConfigDict, sets: LabelSets, words: int) -> Callable[[Any], None]:
+    """What makes one step on a batch, from the weights that the one before has left."""
+    cfg = model_config(config, "student", words)
+    plan, (program,) = label_programs(config, cfg, sets.labels)
+    optimizer = optimizer_config(config.finetune)
+    call = make_step(program, optimizer, learning_rate(config.finetune, plan.steps), accumulation=1, seed=0)
+    control = control_at(plan, 0)
+    state = init_state(init_params(label_model(cfg, sets.labels), 0), optimizer)
+
+    def step(batch: Any) -> None:
+        nonlocal state
+        state, _ = call(state, {}, {}, batch, control)
+        jax.block_until_ready(state)
+
+    return step
+
+
+def _seconds(step: Callable[[Any], None], batches: dict[int, Any], repeats: int) -> dict[int, float]:
+    """Median seconds of a step of each length, all in turn; the first round compiles."""
+    placed = {length: jax.tree.map(jax.numpy.asarray, batch) for length, batch in batches.items()}
+    each: dict[int, list[float]] = {length: [] for length in placed}
+    for _ in range(repeats + 1):
+        for length, batch in placed.items():
+            began = time.perf_counter()
+            step(batch)
+            each[length].append(time.perf_counter() - began)
+    return {length: statistics.median(values[1:]) for length, values in each.items()}
+
+
+def print_buckets(report: dict[str, Any]) -> None:
+    """The table."""
+    rows, whole = report["batch"]
+    print(f"{report['device']}, {report['task']}, {rows} examples a step, medians of {report['repeats']} steps")
+    print(f"{'tokens':>8}{'of the steps':>14}{'s a step':>10}")
+    for row in report["lengths"]:
+        print(f"{row['length']:8}{row['share']:14.1%}{row['seconds']:10.3f}")
+    rates = report["examples_per_second"]
+    print(f"{rates['buckets']:.1f} examples/s, all of {whole} tokens {rates['whole']:.1f}: ratio {report['ratio']:.2f}")

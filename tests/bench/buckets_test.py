@@ -1,0 +1,51 @@
+"""`bench finetune --task`: lengths are counted as fine-tuning draws them, and the ratio is what follows from them."""
+
+import collections
+import json
+
+import pytest
+
+from mobilebert_jax.bench.buckets import GROUPS
+from mobilebert_jax.cli.main import main
+from mobilebert_jax.tasks.glue_data import load_glue
+from mobilebert_jax.tasks.glue_tasks import TASKS
+from mobilebert_jax.tasks.label_features import SORTED_STEPS, LabelFeatures
+from mobilebert_jax.text.tokenizer import load_tokenizer
+from tests.recipes.labels_model import save_encoder, write_rte
+from tests.recipes.tiny_run import SIZES
+
+
+def words(folder, *more):
+    sizes = [f"--config.model.student.{name}={size}" for name, size in SIZES.items()]
+    sizes += ["--config.model.student.intra_bottleneck_size=16", "--config.finetune.batch_size=4"]
+    sizes += ["--config.finetune.sequence_length=32", f"--config.data.tokenizer={folder / 'model'}"]
+    return ["bench", "finetune", "--task=rte", f"--dataset={folder}", "--repeats=1", "--json", *sizes, *more]
+
+
+def test_the_mean_step_is_weighed_by_how_often_each_length_comes(tmp_path, capsys):
+    save_encoder(tmp_path / "model")
+    write_rte(tmp_path)
+    assert main(words(tmp_path)) == 0
+    report = json.loads(capsys.readouterr().out)
+    features = LabelFeatures.build(
+        load_tokenizer(tmp_path / "model"), load_glue(TASKS["rte"], "train", str(tmp_path)), 32
+    )
+    steps = range(GROUPS * SORTED_STEPS)
+    counted = collections.Counter(features.batch(step, 0, 4)["input_ids"].shape[1] for step in steps)
+    shares = {row["length"]: row["share"] for row in report["lengths"]}
+    assert shares == {length: counted[length] / len(steps) for length in {*counted, 32}}
+    assert len(counted) > 1
+    mean = sum(row["share"] * row["seconds"] for row in report["lengths"])
+    whole = next(row["seconds"] for row in report["lengths"] if row["length"] == 32)
+    assert report["ratio"] == pytest.approx(whole / mean)
+    assert report["examples_per_second"] == pytest.approx({"buckets": 4 / mean, "whole": 4 / whole})
+
+
+def test_bad_words_are_one_line_and_exit_code_2(tmp_path, capsys):
+    for more, message in (
+        (["--config.data.tokenizer=train"], "give a tokenizer, --config.data.tokenizer=vocab.txt"),
+        ([f"--config.data.tokenizer={tmp_path}"], f"{tmp_path}"),
+    ):
+        assert main(words(tmp_path, *more)) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
