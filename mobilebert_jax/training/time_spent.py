@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,10 @@ class TimeSpent:
 
     def __init__(self, path: str | Path | None = None, since: float | None = None):
         self._path = Path(path) if path and processes.is_first() else None
-        self._lines = read_time(self._path) if self._path else []
+        self._earlier = read_time(self._path) if self._path else []
+        self._account = _Account()
+        for line in self._earlier:
+            self._account.add(line)
         self._last = time.monotonic() if since is None else since
         self._kind, self._seconds = "init", dict.fromkeys(KINDS, 0.0)
         self._begins = True
@@ -73,7 +76,7 @@ class TimeSpent:
         line = {"at": round(time.time(), 3), "seconds": seconds, "phase": phase, "step": step}
         line |= {"begins": True} if self._begins else {}
         line |= {"resumes": True} if resumes else {}
-        self._lines.append(line)
+        self._account.add(line)
         if self._path:
             with naming(self._path):
                 self._append(line)
@@ -81,7 +84,7 @@ class TimeSpent:
 
     def _append(self, line: Line) -> None:
         if self._begins:  # a kill may have cut the last line short
-            return write_text(self._path, "".join(json.dumps(each) + "\n" for each in self._lines))
+            return write_text(self._path, "".join(json.dumps(each) + "\n" for each in [*self._earlier, line]))
         with open(self._path, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(line) + "\n")
 
@@ -92,11 +95,11 @@ class TimeSpent:
 
     def goodput(self) -> dict[str, float]:
         """`goodput`, see below, of all lines so far."""
-        return {"goodput": goodput(summed(self._lines))}
+        return {"goodput": goodput(self._account.sums)}
 
     def __str__(self) -> str:
         """All lines so far, in one."""
-        return describe(summed(self._lines))
+        return describe(self._account.sums)
 
 
 def read_time(path: str | Path) -> list[Line]:
@@ -104,28 +107,39 @@ def read_time(path: str | Path) -> list[Line]:
     return [line for line in read_json_lines(path) if "seconds" in line]
 
 
-def summed(lines: list[Line]) -> dict[str, float]:
+def summed(lines: Iterable[Line]) -> dict[str, float]:
     """Seconds by kind of a run whose time file holds these lines, in the order of KINDS."""
-    sums = dict.fromkeys(KINDS, 0.0)
-    made: dict[str, list[_Made]] = {}  # by phase
-    before: float | None = None
+    account = _Account()
     for line in lines:
+        account.add(line)
+    return account.sums
+
+
+class _Account:
+    """`sums` of seconds by kind, line by line."""
+
+    def __init__(self):
+        self.sums = dict.fromkeys(KINDS, 0.0)
+        self._made: dict[str, list[_Made]] = {}  # by phase
+        self._before: float | None = None
+
+    def add(self, line: Line) -> None:
+        """Counts the next line of the file."""
         seconds, phase, step = line["seconds"], line["phase"], line["step"]
         for kind, value in seconds.items():
-            sums[kind] += value
-        own = made.setdefault(phase, [_Made(0, 0, {})])
+            self.sums[kind] += value
+        own = self._made.setdefault(phase, [_Made(0, 0, {})])
         if line.get("resumes"):
             for kind, value in ((kind, value) for each in own for kind, value in each.beyond(step).items()):
-                sums[kind] -= value
-                sums["lost"] += value
-            made[phase] = [*(each.until(step) for each in own if each.first < step), _Made(step, step, {})]
+                self.sums[kind] -= value
+                self.sums["lost"] += value
+            self._made[phase] = [*(each.until(step) for each in own if each.first < step), _Made(step, step, {})]
         else:
             redone = {kind: seconds.get(kind, 0.0) for kind in REDONE}
             own.append(_Made(own[-1].last, step, redone))
-        if line.get("begins") and before is not None:
-            sums["away"] += max(line["at"] - sum(seconds.values()) - before, 0.0)
-        before = line["at"]
-    return sums
+        if line.get("begins") and self._before is not None:
+            self.sums["away"] += max(line["at"] - sum(seconds.values()) - self._before, 0.0)
+        self._before = line["at"]
 
 
 @dataclasses.dataclass(frozen=True)
