@@ -9,10 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from mobilebert_jax.inference.folders import tokenizer_and_length
+from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.models.folder_config import CONFIG, read_folder_config
 from mobilebert_jax.models.pretrained import from_pretrained
 from mobilebert_jax.text.pairs import Pairs, in_order_of_length, length_buckets
-from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
+from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Array, Batch, Params
 
@@ -61,17 +63,7 @@ class Classifier:
         if found and found.head != "classification":
             raise UserError(f"{path}: no classes in it; `mobilebert finetune --task=... --model={path}` trains them")
         model, params = from_pretrained(path, head="classification")
-        tokenizer = load_tokenizer(path)
-        positions, words = model.cfg.max_position_embeddings, model.cfg.vocab_size
-        settings = {"sequence_length": min(cls.sequence_length, positions)} | settings
-        if settings["sequence_length"] > positions:
-            raise UserError(
-                f"sequence_length {settings['sequence_length']}: the model in {path} has {positions} positions"
-            )
-        if tokenizer.vocab_size > words:
-            raise UserError(
-                f"{path}: the tokenizer has {tokenizer.vocab_size} pieces, the model only {words}; they differ"
-            )
+        tokenizer = tokenizer_and_length(path, model.cfg, settings, cls.sequence_length)
         labels = found.labels if model.num_labels > 1 else ()
         return cls(functools.partial(label_forward(model), params), tokenizer, labels, **settings)
 
@@ -121,9 +113,3 @@ def predict_labels(
     for rows, count, batch in in_order_of_length(pairs, buckets, batch_size):
         logits[rows[:count]] = np.asarray(predict(batch))[:count]
     return logits
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities [n, C] float64."""
-    weights = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    return weights / weights.sum(axis=1, keepdims=True)

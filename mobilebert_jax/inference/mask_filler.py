@@ -10,9 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from mobilebert_jax.inference.folders import tokenizer_and_length
+from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.models.pretrained import from_pretrained
 from mobilebert_jax.text.pairs import Pairs, in_order_of_length, length_buckets
-from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
+from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Array, Batch
 
@@ -73,17 +75,7 @@ class MaskFiller:
                 raise UserError(
                     f"{path}: no masked-LM head in it; pretraining leaves one, fine-tuning none"
                 ) from warning
-        tokenizer = load_tokenizer(path)
-        positions, words = model.cfg.max_position_embeddings, model.cfg.vocab_size
-        settings = {"sequence_length": min(cls.sequence_length, positions)} | settings
-        if settings["sequence_length"] > positions:
-            raise UserError(
-                f"sequence_length {settings['sequence_length']}: the model in {path} has {positions} positions"
-            )
-        if tokenizer.vocab_size > words:
-            raise UserError(
-                f"{path}: the tokenizer has {tokenizer.vocab_size} pieces, the model only {words}; they differ"
-            )
+        tokenizer = tokenizer_and_length(path, model.cfg, settings, cls.sequence_length)
 
         @jax.jit
         def forward(params: Any, batch: Batch) -> Array:
@@ -109,7 +101,7 @@ class MaskFiller:
             positions = np.zeros((len(rows), -(-most // PLACES) * PLACES), np.int32)
             for line, row in enumerate(rows):
                 positions[line, : len(places[row])] = [position for position, _ in places[row]]
-            shares = _softmax(np.asarray(self.predict({**batch, "masked_positions": positions}), np.float64))
+            shares = softmax(np.asarray(self.predict({**batch, "masked_positions": positions}), np.float64))
             for line, row in enumerate(rows[:count].tolist()):
                 for index, (_, characters) in enumerate(places[row]):
                     found[row].append(FilledMask(*characters, self._best(shares[line, index], top_k)))
@@ -131,8 +123,3 @@ class MaskFiller:
     def _best(self, shares: np.ndarray, top_k: int) -> tuple[Guess, ...]:
         best = np.argsort(-shares[: self.tokenizer.vocab_size], kind="stable")[:top_k].tolist()
         return tuple(Guess(self.tokenizer.pieces[index], index, float(shares[index])) for index in best)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mobilebert_jax.inference.folders import tokenizer_and_length
 from mobilebert_jax.inference.predictor import Predict, make_predictor, predict_windows
-from mobilebert_jax.inference.spans import Span, answer_end, best_spans, softmax
+from mobilebert_jax.inference.probabilities import softmax
+from mobilebert_jax.inference.spans import Span, answer_end, best_spans
 from mobilebert_jax.models.pretrained import from_pretrained
-from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
+from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.text.windows import build_windows
 from mobilebert_jax.utils.errors import UserError
 
@@ -73,17 +75,8 @@ class QuestionAnswerer:
         its tokenizer, or the model is too small for `sequence_length`.
         """
         model, params = from_pretrained(path, head="qa")
-        tokenizer = load_tokenizer(path)
-        positions, words = model.cfg.max_position_embeddings, model.cfg.vocab_size
-        settings = {"sequence_length": min(cls.sequence_length, positions), "batch_size": 1} | settings
-        if settings["sequence_length"] > positions:
-            raise UserError(
-                f"sequence_length {settings['sequence_length']}: the model in {path} has {positions} positions"
-            )
-        if tokenizer.vocab_size > words:
-            raise UserError(
-                f"{path}: the tokenizer has {tokenizer.vocab_size} pieces, the model only {words}; they differ"
-            )
+        settings = {"batch_size": 1} | settings
+        tokenizer = tokenizer_and_length(path, model.cfg, settings, cls.sequence_length)
         return cls(make_predictor(model, params), tokenizer, **settings)
 
     def find_answers(self, question: str, passage: str, top_k: int = 5) -> Answers:

@@ -6,7 +6,6 @@ the tokens that may be one, so a question's own tokens cannot crowd the passage 
 
 import itertools
 import unicodedata
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,12 +56,6 @@ def answer_end(passage: str, end: int) -> int:
     while end < len(passage) and unicodedata.category(passage[end]) == "Mn":
         end += 1
     return end
-
-
-def softmax(scores: Sequence[float]) -> np.ndarray:
-    """Probabilities `[n]` float64 of n alternatives with these scores."""
-    weights = np.exp(np.asarray(scores, np.float64) - max(scores))
-    return weights / weights.sum()
 
 
 def _pair(

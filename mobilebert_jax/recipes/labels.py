@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mobilebert_jax.inference.classifier import softmax
+from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.tasks.examples import Examples, label_set, make_examples
 from mobilebert_jax.tasks.glue_data import load_glue
 from mobilebert_jax.tasks.glue_tasks import TASKS

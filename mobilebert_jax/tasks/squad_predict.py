@@ -9,7 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from mobilebert_jax.inference.predictor import Predict, predict_windows
-from mobilebert_jax.inference.spans import Span, answer_end, best_spans, softmax
+from mobilebert_jax.inference.probabilities import softmax
+from mobilebert_jax.inference.spans import Span, answer_end, best_spans
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_scores import question_scores
 from mobilebert_jax.tasks.squad_windows import window_groups

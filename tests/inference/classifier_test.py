@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mobilebert_jax as mb
-from mobilebert_jax.inference.classifier import softmax
+from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import abstract_params

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilebert_jax.inference.spans import answer_end, best_spans, softmax
+from mobilebert_jax.inference.probabilities import softmax
+from mobilebert_jax.inference.spans import answer_end, best_spans
 from mobilebert_jax.text.windows import Windows
 
 
