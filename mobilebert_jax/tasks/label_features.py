@@ -5,6 +5,7 @@ import functools
 
 import numpy as np
 
+from mobilebert_jax.tasks.epochs import drawn
 from mobilebert_jax.tasks.examples import Examples
 from mobilebert_jax.text.pairs import Pairs, length_buckets
 from mobilebert_jax.text.tokenizer import Tokenizer
@@ -41,31 +42,18 @@ class LabelFeatures:
         has the length of its longest example's bucket. Without buckets the order of the epochs stays.
         """
         if len(self.buckets) == 1:
-            rows = self._drawn(step * batch_size, batch_size, seed)
+            rows = drawn(seed, step * batch_size, batch_size, len(self))
         else:
             rows = _sorted_rows(self, step // SORTED_STEPS, seed, batch_size)[step % SORTED_STEPS]
         length = self.buckets[np.searchsorted(self.buckets, self.pairs.lengths[rows].max())]
         return {**self.pairs.batch(rows, int(length)), "labels": self.labels[rows]}
-
-    def _drawn(self, begin: int, count: int, seed: int) -> np.ndarray:
-        """The examples from place `begin` of all epochs on, [count]."""
-        epoch, position = np.divmod(np.arange(begin, begin + count), len(self))
-        rows = np.empty(count, np.int64)
-        for each in range(epoch[0], epoch[-1] + 1):
-            rows[epoch == each] = _permutation(seed, each, len(self))[position[epoch == each]]
-        return rows
 
 
 @functools.lru_cache(maxsize=4)
 def _sorted_rows(features: LabelFeatures, group: int, seed: int, batch_size: int) -> np.ndarray:
     """[SORTED_STEPS, batch_size]: the examples of a group of steps."""
     count = SORTED_STEPS * batch_size
-    rows = features._drawn(group * count, count, seed)
+    rows = drawn(seed, group * count, count, len(features))
     bucket = np.searchsorted(features.buckets, features.pairs.lengths[rows])
     batches = rows[np.argsort(bucket, kind="stable")].reshape(SORTED_STEPS, batch_size)
     return batches[np.random.default_rng([seed, group, SORTED_STEPS]).permutation(SORTED_STEPS)]
-
-
-@functools.lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(count)

@@ -1,6 +1,5 @@
 """Training features of SQuAD questions, after google-research/bert run_squad.py."""
 
-import functools
 import logging
 import re
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mobilebert_jax.tasks.epochs import drawn
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_windows import window_groups
 from mobilebert_jax.text.tokenizer import Tokenizer
@@ -73,10 +73,7 @@ class SquadFeatures:
 
         Every epoch is a permutation of its own; a batch may end one epoch and begin the next.
         """
-        epoch, position = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), len(self))
-        rows = np.empty(batch_size, np.int64)
-        for each in range(epoch[0], epoch[-1] + 1):
-            rows[epoch == each] = _permutation(seed, each, len(self))[position[epoch == each]]
+        rows = drawn(seed, step * batch_size, batch_size, len(self))
         names = ("input_ids", "attention_mask", "token_type_ids", "start_positions", "end_positions")
         return {name: getattr(self, name)[rows].astype(np.int32) for name in names}
 
@@ -120,8 +117,3 @@ def _answer_span(question: Question) -> tuple[int, int] | None:
     pattern = r"\s+".join(map(re.escape, text.split()))
     found = re.compile(pattern).search(passage, words_begin, words_end)
     return found.span() if found else None
-
-
-@functools.lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(count)
