@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -27,7 +28,7 @@ from mobilebert_jax.recipes.layouts import (
     make_layout,
 )
 from mobilebert_jax.recipes.place import Place, opened
-from mobilebert_jax.recipes.programs import finetune_programs
+from mobilebert_jax.recipes.programs import Planned, finetune_programs
 from mobilebert_jax.recipes.questions import answer_all, baselines, check_questions, load_questions, model_scores
 from mobilebert_jax.recipes.settings import (
     at_run_time,
@@ -38,6 +39,7 @@ from mobilebert_jax.recipes.settings import (
 )
 from mobilebert_jax.recipes.watch import check_traced, time_spent
 from mobilebert_jax.recipes.workdir import claim, file_input
+from mobilebert_jax.tasks.label_features import LabelFeatures
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_features import SquadFeatures
 from mobilebert_jax.tasks.squad_predict import write_predictions
@@ -205,8 +207,7 @@ def finetune_phase(
     layout: Layout | None = None,
 ) -> Phase:
     """A fresh span head on a pretrained encoder, everything learning at the task's rate."""
-    settings, seed = config.finetune, phase_seed(config, "finetune")
-    model = build_model(cfg, "qa")
+    settings, model = config.finetune, build_model(cfg, "qa")
     features = SquadFeatures.build(
         tokenizer,
         questions,
@@ -214,11 +215,25 @@ def finetune_phase(
         doc_stride=settings.doc_stride,
         max_query_length=settings.max_query_length,
     )
+    return encoder_phase(config, cfg, encoder, model, finetune_programs(config, cfg), features, layout)
+
+
+def encoder_phase(
+    config: ConfigDict,
+    cfg: ModelConfig,
+    encoder: Params,
+    model: nn.Module,
+    planned: Planned,
+    features: SquadFeatures | LabelFeatures,
+    layout: Layout | None,
+) -> Phase:
+    """The finetune phase of `model`: a fresh head on a pretrained encoder, everything learning at the task's rate."""
+    settings, seed = config.finetune, phase_seed(config, "finetune")
 
     def make_batch(step: int, rows: slice | None) -> Batch:
-        return features.batch(step, seed, settings.batch_size)  # all of them: they are made already
+        return features.batch(step, seed, settings.batch_size)  # all of them: what takes time is done
 
-    plan, programs = finetune_programs(config, cfg)
+    plan, programs = planned
     # Under a layout every device takes its part from the host.
     encoder = encoder if layout is None else jax.device_get(encoder)
     return Phase(

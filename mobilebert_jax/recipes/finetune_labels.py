@@ -16,11 +16,10 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.inference.classifier import label_forward, predict_labels
 from mobilebert_jax.models.config import ModelConfig
-from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.models.pretrained import save_pretrained
 from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.parallel.processes import exchange, first_says, is_first, on_first, whole
-from mobilebert_jax.recipes.finetune import NEXT, read_encoder, with_encoder
+from mobilebert_jax.recipes.finetune import NEXT, encoder_phase, read_encoder
 from mobilebert_jax.recipes.labels import (
     LabelSets,
     baseline_scores,
@@ -32,15 +31,12 @@ from mobilebert_jax.recipes.labels import (
 from mobilebert_jax.recipes.layouts import (
     check_layout,
     check_network,
-    example_feed,
-    layout_fields,
-    made_in_place,
     make_layout,
 )
 from mobilebert_jax.recipes.place import Place, opened
 from mobilebert_jax.recipes.programs import label_model, label_programs
 from mobilebert_jax.recipes.selection import SCORE, BestOnDev
-from mobilebert_jax.recipes.settings import check_labels, check_phase, phase_seed, phase_settings
+from mobilebert_jax.recipes.settings import check_labels, check_phase
 from mobilebert_jax.recipes.watch import check_traced, time_spent
 from mobilebert_jax.recipes.workdir import claim, file_input
 from mobilebert_jax.tasks.label_features import LabelFeatures
@@ -125,25 +121,10 @@ def label_phase(
     config: ConfigDict, cfg: ModelConfig, encoder: Params, tokenizer: Tokenizer, sets: LabelSets, layout: Layout | None
 ) -> Phase:
     """A fresh classifier on a pretrained encoder, everything learning at the task's rate."""
-    settings, seed = config.finetune, phase_seed(config, "finetune")
-    model = label_model(cfg, sets.labels)
+    settings = config.finetune
     features = LabelFeatures.build(tokenizer, sets.train, settings.sequence_length, settings.bucketing)
-
-    def make_batch(step: int, rows: slice | None) -> Batch:
-        return features.batch(step, seed, settings.batch_size)  # all of them: what takes time is done
-
-    plan, programs = label_programs(config, cfg, sets.labels)
-    # Under a layout every device takes its part from the host.
-    encoder = encoder if layout is None else jax.device_get(encoder)
-    return Phase(
-        **phase_settings(config, "finetune", plan.steps),
-        plan=plan,
-        programs=programs,
-        batches=example_feed(layout, settings.batch_size, make_batch),
-        **layout_fields(layout, model),
-        init=lambda: made_in_place(layout, model, lambda given: with_encoder(init_params(model, seed), given), encoder),
-        networks={"student": (cfg, None)},
-    )
+    planned = label_programs(config, cfg, sets.labels)
+    return encoder_phase(config, cfg, encoder, label_model(cfg, sets.labels), planned, features, layout)
 
 
 class _Tuning:
