@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.recipes.evaluate import evaluate_folder
 from mobilebert_jax.recipes.run import run_recipe
-from mobilebert_jax.training.metrics import read_metrics
+from mobilebert_jax.training.metrics import read_metrics, step_seconds
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import write_json
@@ -114,7 +114,7 @@ class _Bench:
             return
         folder = self.workdir / "teacher"
         run_recipe(self.config, folder, self.stopper, ("teacher",))
-        self.teacher_row = {**_figures(folder, "teacher"), "seconds": step_seconds(folder, "teacher", self.config)}
+        self.teacher_row = {**_figures(folder, "teacher"), "seconds": _seconds(folder, "teacher", self.config)}
 
     def steps(self, name: str, comparison: str, seed: int) -> Steps:
         """(transfer, distill) steps of a student.
@@ -144,7 +144,7 @@ class _Bench:
             config.data.update({"corpus": "", "store": str(teacher / "data")})
         results = run_recipe(config, folder, self.stopper, ("transfer", "distill", "finetune"))
         row = {"strategy": name, "seed": seed, "steps": dict(zip(("transfer", "distill"), steps, strict=True))}
-        row["seconds"] = {phase: step_seconds(folder, phase, config) for phase in ("transfer", "distill")}
+        row["seconds"] = {phase: _seconds(folder, phase, config) for phase in ("transfer", "distill")}
         row |= _figures(folder, "distill")
         row |= {"f1": results["student"]["f1"], "exact": results["student"]["exact"]} if results else {}
         for dataset in self.datasets:
@@ -152,14 +152,10 @@ class _Bench:
         return row
 
 
-def step_seconds(workdir: Path, phase: str, config: ConfigDict) -> float:
-    """Seconds that a phase's training steps took by its log, without compiling, saving and evaluation."""
-    total, before = 0.0, 0
-    for line in read_metrics(workdir / phase / "metrics.jsonl"):
-        if line.get("examples_per_second"):
-            total += (line["step"] - before) * config[phase].batch_size / line["examples_per_second"]
-            before = line["step"]
-    return total
+def _seconds(workdir: Path, phase: str, config: ConfigDict) -> float:
+    """Seconds that a phase's training steps took by its log; 0 without one."""
+    lines = [line for line in read_metrics(workdir / phase / "metrics.jsonl") if "heldout" not in line]
+    return step_seconds(lines, config[phase].batch_size) or 0.0
 
 
 def _figures(workdir: Path, phase: str) -> Row:

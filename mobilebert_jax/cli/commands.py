@@ -81,7 +81,7 @@ def finetune(options: argparse.Namespace) -> None:
     labelled = options.task in LABEL_TASKS
     config, source = load_with_source(_with_default_config(options), _overrides(options))
     workdir = _workdir(options, "" if labelled and options.config.startswith("configs/glue") else f"-{options.task}")
-    traced = Traced.parse(options.profile) if options.profile else None
+    traced = _traced(options)
     tune = finetune_labels_folder if labelled else finetune_folder
     stopper = options.stopper
     given = local_copy(options.model, "--model"), options.task
@@ -239,8 +239,12 @@ def report(options: argparse.Namespace) -> None:
 def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:
     _join_processes(options)
     config, source = load_with_source(options.config, options.overrides)
-    traced = Traced.parse(options.profile) if options.profile else None
+    traced = _traced(options)
     return run_recipe(config, _workdir(options), options.stopper, phases, source, traced, options.stopper.began)
+
+
+def _traced(options: argparse.Namespace) -> Traced | None:
+    return Traced.parse(options.profile) if options.profile else None
 
 
 def _join_processes(options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.recipes.settings import PHASES, active_phases
 from mobilebert_jax.recipes.workdir import read_run
+from mobilebert_jax.training.metrics import step_seconds
 from mobilebert_jax.training.time_spent import NAME as TIME_FILE
 from mobilebert_jax.training.time_spent import read_time, summed
 from mobilebert_jax.utils.errors import UserError
@@ -65,13 +66,7 @@ class PhaseLog:
     @property
     def step_seconds(self) -> float | None:
         """Seconds that the logged steps took, without compilation, saving and evaluation."""
-        total, before = 0.0, 0
-        for line in self.train:
-            if not line.get("examples_per_second"):
-                return None
-            total += (line["step"] - before) * self.batch_size / line["examples_per_second"]
-            before = line["step"]
-        return total or None
+        return step_seconds(self.train, self.batch_size)
 
     @property
     def elapsed(self) -> float | None:

@@ -1,6 +1,7 @@
 """metrics.jsonl: one line a logged step, cut back to the restored step on restart."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,20 @@ class MetricsFile:
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     """All whole lines of a metrics file; [] without a file."""
     return read_json_lines(path)
+
+
+def step_seconds(lines: Iterable[dict[str, Any]], batch_size: int) -> float | None:
+    """Seconds that the logged steps took, without compiling, saving and evaluation.
+
+    `lines`: those with means over training steps. None where one says no rate, or nothing was logged.
+    """
+    total, before = 0.0, 0
+    for line in lines:
+        if not line.get("examples_per_second"):
+            return None
+        total += (line["step"] - before) * batch_size / line["examples_per_second"]
+        before = line["step"]
+    return total or None
 
 
 class Means:

@@ -6,7 +6,7 @@ from mobilebert_jax.bench import strategies
 from mobilebert_jax.bench.strategies import STRATEGIES, bench_strategies, means, print_means
 from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.cli.main import main
-from mobilebert_jax.recipes.settings import check_config
+from mobilebert_jax.recipes.settings import active_phases, check_config
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import read_json, write_text
@@ -91,6 +91,7 @@ def test_every_strategy_is_a_config_that_can_be_run(name):
     with changed.unlocked():
         changed.update_from_flattened_dict(STRATEGIES[name].settings)
     check_config(changed)
+    assert ("transfer" in active_phases(changed)) == STRATEGIES[name].transfers
 
 
 @pytest.mark.parametrize(
