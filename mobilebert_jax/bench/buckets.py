@@ -6,20 +6,18 @@ length comes is counted over the batches of several groups of steps, as fine-tun
 
 import collections
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from mobilebert_jax.models.initialise import init_params
-from mobilebert_jax.recipes.labels import LabelSets, load_label_sets
+from mobilebert_jax.bench.stepping import TuningStep, seconds
+from mobilebert_jax.recipes.labels import load_label_sets
 from mobilebert_jax.recipes.programs import label_model, label_programs
-from mobilebert_jax.recipes.settings import learning_rate, model_config, optimizer_config
+from mobilebert_jax.recipes.settings import model_config
 from mobilebert_jax.tasks.label_features import SORTED_STEPS, LabelFeatures
 from mobilebert_jax.text.tokenizer import load_tokenizer
-from mobilebert_jax.training.program import control_at, init_state, make_step
 from mobilebert_jax.utils.errors import UserError
 
 GROUPS = 4
@@ -48,8 +46,10 @@ def bench_buckets(config: ConfigDict, task: str, repeats: int) -> dict[str, Any]
         batches[batch["input_ids"].shape[1]] = batch
     whole = LabelFeatures.build(tokenizer, sets.train, settings.sequence_length, bucketing=False)
     batches[settings.sequence_length] = whole.batch(0, config.seed, settings.batch_size)
-    seconds = _seconds(_stepper(config, sets, tokenizer.vocab_size), batches, repeats)
-    mean = sum(seconds[length] * count for length, count in counted.items()) / counted.total()
+    cfg = model_config(config, "student", tokenizer.vocab_size)
+    step = TuningStep(config, label_model(cfg, sets.labels), label_programs(config, cfg, sets.labels))
+    medians = _medians(step, batches, repeats)
+    mean = sum(medians[length] * count for length, count in counted.items()) / counted.total()
     rows = settings.batch_size
     return {
         "device": jax.devices()[0].device_kind,
@@ -57,40 +57,21 @@ def bench_buckets(config: ConfigDict, task: str, repeats: int) -> dict[str, Any]
         "batch": [rows, settings.sequence_length],
         "repeats": repeats,
         "lengths": [
-            {"length": length, "share": counted[length] / counted.total(), "seconds": seconds[length]}
-            for length in sorted(seconds)
+            {"length": length, "share": counted[length] / counted.total(), "seconds": medians[length]}
+            for length in sorted(medians)
         ],
-        "examples_per_second": {"buckets": rows / mean, "whole": rows / seconds[settings.sequence_length]},
-        "ratio": seconds[settings.sequence_length] / mean,
+        "examples_per_second": {"buckets": rows / mean, "whole": rows / medians[settings.sequence_length]},
+        "ratio": medians[settings.sequence_length] / mean,
     }
 
 
-def _stepper(config: ConfigDict, sets: LabelSets, words: int) -> Callable[[Any], None]:
-    """What makes one step on a batch, from the weights that the one before has left."""
-    cfg = model_config(config, "student", words)
-    plan, (program,) = label_programs(config, cfg, sets.labels)
-    optimizer = optimizer_config(config.finetune)
-    call = make_step(program, optimizer, learning_rate(config.finetune, plan.steps), accumulation=1, seed=0)
-    control = control_at(plan, 0)
-    state = init_state(init_params(label_model(cfg, sets.labels), 0), optimizer)
-
-    def step(batch: Any) -> None:
-        nonlocal state
-        state, _ = call(state, {}, {}, batch, control)
-        jax.block_until_ready(state)
-
-    return step
-
-
-def _seconds(step: Callable[[Any], None], batches: dict[int, Any], repeats: int) -> dict[int, float]:
+def _medians(step: Callable[[Any], None], batches: dict[int, Any], repeats: int) -> dict[int, float]:
     """Median seconds of a step of each length, all in turn; the first round compiles."""
     placed = {length: jax.tree.map(jax.numpy.asarray, batch) for length, batch in batches.items()}
     each: dict[int, list[float]] = {length: [] for length in placed}
     for _ in range(repeats + 1):
         for length, batch in placed.items():
-            began = time.perf_counter()
-            step(batch)
-            each[length].append(time.perf_counter() - began)
+            each[length].append(seconds(lambda batch=batch: step(batch)))
     return {length: statistics.median(values[1:]) for length, values in each.items()}
 
 

@@ -5,7 +5,6 @@ gradients clipped to norm 1, all threads of this machine. Steps are timed in tur
 alike. Their losses are compared before anything is timed, and after the last step.
 """
 
-import dataclasses
 import statistics
 import tempfile
 import time
@@ -17,13 +16,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from mobilebert_jax.bench.stepping import TuningStep
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.models.pretrained import save_pretrained
 from mobilebert_jax.recipes.defaults import default_config
 from mobilebert_jax.recipes.programs import finetune_programs
-from mobilebert_jax.recipes.settings import learning_rate, model_config, optimizer_config
-from mobilebert_jax.training.program import control_at, init_state, make_step
+from mobilebert_jax.recipes.settings import model_config
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Batch
 
@@ -91,27 +90,12 @@ def _batch(vocab_size: int, batch_size: int, length: int) -> Batch:
     }
 
 
-@dataclasses.dataclass
-class _Ours:
-    """The finetune phase's step, called once a repeat."""
-
-    step: Callable[..., Any]
-    state: Any
-    batch: Batch
-    control: Any
-
-    def __call__(self) -> float:
-        self.state, metrics = self.step(self.state, {}, {}, self.batch, self.control)
-        return float(metrics["span"])
-
-
-def _ours(config: ConfigDict, batch: Batch) -> _Ours:
+def _ours(config: ConfigDict, batch: Batch) -> Callable[[], float]:
+    """The finetune phase's step."""
     cfg = model_config(config, "student", config.data.vocab_size)
-    plan, (program,) = finetune_programs(config, cfg)
-    optimizer = optimizer_config(config.finetune)
-    step = make_step(program, optimizer, learning_rate(config.finetune, plan.steps), accumulation=1, seed=0)
-    state = init_state(init_params(build_model(cfg, "qa"), 0), optimizer)
-    return _Ours(step, state, jax.tree.map(jax.numpy.asarray, batch), control_at(plan, 0))
+    step = TuningStep(config, build_model(cfg, "qa"), finetune_programs(config, cfg))
+    placed = jax.tree.map(jax.numpy.asarray, batch)
+    return lambda: float(step(placed)["span"])
 
 
 def _theirs(config: ConfigDict, batch: Batch) -> Callable[[], float]:

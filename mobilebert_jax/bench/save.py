@@ -8,7 +8,6 @@ saves and trains on until everything is on disk, saves and waits, and trains und
 import contextlib
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from mobilebert_jax.bench.stepping import seconds
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.recipes.plan_steps import abstract_batch
@@ -83,7 +83,7 @@ class _Training:
 
     def step(self) -> float:
         """Seconds of a step."""
-        return _seconds(self._run)
+        return seconds(self._run)
 
     def _run(self) -> None:
         self.state = jax.block_until_ready(self._step(self.state))
@@ -109,9 +109,9 @@ def _measured(training: _Training, name: str, folder: Path, saves: int) -> dict[
 def _round(training: _Training, checkpoints: Checkpoints, number: int) -> dict[str, float]:
     """Seconds of every part, once; steps number `number` and the next are saved."""
     found = {"copy": _copy(training.saved())}
-    found["hold"] = _seconds(lambda: checkpoints.save(number, *training.saved(), {}))
+    found["hold"] = seconds(lambda: checkpoints.save(number, *training.saved(), {}))
     with ThreadPoolExecutor(1) as waiting:
-        writing = waiting.submit(_seconds, checkpoints.wait)
+        writing = waiting.submit(seconds, checkpoints.wait)
         meanwhile = [training.step()]
         while not writing.done():
             meanwhile.append(training.step())
@@ -123,14 +123,8 @@ def _round(training: _Training, checkpoints: Checkpoints, number: int) -> dict[s
         checkpoints.save(number + 1, *training.saved(), {})
         checkpoints.wait()
 
-    found["whole"] = _seconds(save_and_wait)
+    found["whole"] = seconds(save_and_wait)
     return found
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def _copy(tree: Any) -> float:
@@ -144,7 +138,7 @@ def _copy(tree: Any) -> float:
         for leaf in leaves:
             np.array(leaf)
 
-    return _seconds(copy)
+    return seconds(copy)
 
 
 def print_head(saves: int) -> None:

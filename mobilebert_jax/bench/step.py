@@ -26,6 +26,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from mobilebert_jax.bench.stepping import seconds
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
@@ -231,13 +232,7 @@ class _HostWork:
             self.record.is_evaluated(step)
             self.record.log_heldout(step, figures)
 
-        return {work.__name__: _seconds(work) for work in (each, log, evaluate)}
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+        return {work.__name__: seconds(work) for work in (each, log, evaluate)}
 
 
 def cost_row(phase: Phase, index: int, seconds: dict[str, float]) -> dict[str, Any]:
