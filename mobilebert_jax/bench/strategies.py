@@ -17,7 +17,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mobilebert_jax.bench.strategies_plot import plot_strategies
 from mobilebert_jax.recipes.evaluate import evaluate_folder
+from mobilebert_jax.recipes.questions import load_heldout
 from mobilebert_jax.recipes.run import run_recipe
 from mobilebert_jax.training.metrics import read_metrics, step_seconds
 from mobilebert_jax.training.stopping import Stopper
@@ -74,7 +76,8 @@ def bench_strategies(
     """A row for each comparison, strategy and seed: steps, seconds, held-out masked LM, and scores of answers.
 
     `datasets`: SQuAD json files that each fine-tuned student is scored on beside the config's held-out questions.
-    Writes strategies.json into `workdir`, which holds every run. `show` gets each row once it is there.
+    Writes strategies.json and strategies.svg into `workdir`, which holds every run. `show` gets each row once it is
+    there.
 
     Raises:
         UserError: bad config, or a strategy or comparison that does not exist. Stopped: asked to stop, all is saved.
@@ -97,6 +100,7 @@ def bench_strategies(
                     show(rows[-1])
     report = {"seeds": seeds, "teacher": bench.teacher_row, "rows": rows, "means": means(rows)}
     write_json(Path(workdir) / "strategies.json", report)
+    plot_strategies(rows, Path(workdir) / "strategies.svg")
     return report
 
 
@@ -148,8 +152,13 @@ class _Bench:
         row |= _figures(folder, "distill")
         row |= {"f1": results["student"]["f1"], "exact": results["student"]["exact"]} if results else {}
         for dataset in self.datasets:
-            row[Path(dataset).stem] = evaluate_folder(folder / "model", dataset)["f1"]
+            row[Path(dataset).stem] = evaluate_folder(folder / "model", dataset, _task_of(dataset))["f1"]
         return row
+
+
+def _task_of(dataset: str) -> str:
+    """SQuAD 1.1 where every question has an answer."""
+    return "squad1" if all(question.answers for question in load_heldout(dataset, "squad2")) else "squad2"
 
 
 def _seconds(workdir: Path, phase: str, config: ConfigDict) -> float:
@@ -185,6 +194,13 @@ def _known(given: Sequence[str], known: tuple[str, ...], option: str) -> tuple[s
         if name not in known:
             raise UserError(f"{option}={name}: there is no such one, only {', '.join(known)}")
     return tuple(name for name in known if name in given) if given else known
+
+
+def print_row(row: Row) -> None:
+    """One student, as soon as it is there."""
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in row.items() if isinstance(value, float))
+    steps = " + ".join(str(count) for count in row["steps"].values())
+    print(f"{row['equal']} {row['strategy']} seed {row['seed']}: {steps} steps, {figures}", flush=True)
 
 
 def print_means(report: Row) -> None:

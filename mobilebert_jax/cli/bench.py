@@ -135,7 +135,7 @@ def _bench_buckets(options: argparse.Namespace) -> None:
 
 
 def _bench_strategies(options: argparse.Namespace) -> None:
-    from mobilebert_jax.bench.strategies import bench_strategies, print_means
+    from mobilebert_jax.bench.strategies import bench_strategies, print_means, print_row
 
     config = _config(options)
     names, equal, files = (
@@ -143,8 +143,10 @@ def _bench_strategies(options: argparse.Namespace) -> None:
     )
     if is_address(options.workdir):
         raise UserError(f"--workdir={options.workdir}: bench strategies works in a folder of this machine")
-    report = bench_strategies(config, options.workdir, options.stopper, names, options.seeds, equal, files)
-    _print_json(report) if options.json else print_means(report)
+    given = config, options.workdir, options.stopper, names, options.seeds, equal, files
+    if options.json:
+        return _print_json(bench_strategies(*given))
+    print_means(bench_strategies(*given, show=print_row))
 
 
 def _bench_data(options: argparse.Namespace) -> None:

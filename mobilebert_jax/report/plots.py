@@ -8,8 +8,8 @@ from typing import Any
 
 from mobilebert_jax.report.markup import Markup
 from mobilebert_jax.report.run_folder import Line, PhaseLog
+from mobilebert_jax.utils.drawing import GREY, HELDOUT, INK, STYLE, TRAIN
 
-INK, GREY, TRAIN, HELDOUT = "#1f2a37", "#9aa3ad", "#3559c7", "#e0662f"
 TITLES = {
     "masked_lm": "masked LM, loss",
     "distillation": "distillation, loss",
@@ -28,23 +28,6 @@ NAMED_STAGES = 6
 """Up to so many stages are named in full above a plot."""
 NUMBERED_CELLS = 120
 """Up to so many cells of a heat map carry their figure."""
-STYLE = {
-    "svg.fonttype": "none",  # text stays text
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "text.color": INK,
-}
 
 
 def phase_curves(phase: PhaseLog) -> Markup:

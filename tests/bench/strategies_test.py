@@ -81,6 +81,7 @@ def test_seeds_are_averaged_and_the_report_is_kept(made, tmp_path, capsys):
     assert row["masked_lm"] == {"mean": 2.0, "deviation": pytest.approx((2 / 3) ** 0.5)}
     assert row["seconds"] == 600 and means(report["rows"]) == report["means"]
     assert read_json(tmp_path / "strategies.json")["means"] == report["means"]
+    assert (tmp_path / "strategies.svg").read_text().count("equal student steps") == 1
     print_means(report)
     assert "pd" in capsys.readouterr().out
 
