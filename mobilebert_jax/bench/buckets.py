@@ -16,7 +16,8 @@ from mobilebert_jax.bench.stepping import TuningStep, seconds
 from mobilebert_jax.recipes.labels import load_label_sets
 from mobilebert_jax.recipes.programs import label_model, label_programs
 from mobilebert_jax.recipes.settings import model_config
-from mobilebert_jax.tasks.label_features import SORTED_STEPS, LabelFeatures
+from mobilebert_jax.tasks.epochs import SORTED_STEPS
+from mobilebert_jax.tasks.label_features import LabelFeatures
 from mobilebert_jax.text.tokenizer import load_tokenizer
 from mobilebert_jax.utils.errors import UserError
 

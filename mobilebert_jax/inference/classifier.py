@@ -13,7 +13,8 @@ from mobilebert_jax.inference.folders import tokenizer_and_length
 from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.models.folder_config import CONFIG, read_folder_config
 from mobilebert_jax.models.pretrained import from_pretrained
-from mobilebert_jax.text.pairs import Pairs, in_order_of_length, length_buckets
+from mobilebert_jax.text.lengths import in_order_of_length, length_buckets
+from mobilebert_jax.text.pairs import Pairs
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Array, Batch, Params
@@ -110,6 +111,6 @@ def predict_labels(
 ) -> np.ndarray:
     """Logits [n, classes] float32 of all examples, in their order."""
     logits = np.zeros((len(pairs), classes), np.float32)
-    for rows, count, batch in in_order_of_length(pairs, buckets, batch_size):
-        logits[rows[:count]] = np.asarray(predict(batch))[:count]
+    for rows, count, length in in_order_of_length(pairs.lengths, buckets, batch_size):
+        logits[rows[:count]] = np.asarray(predict(pairs.batch(rows, length)))[:count]
     return logits

@@ -13,7 +13,8 @@ import numpy as np
 from mobilebert_jax.inference.folders import tokenizer_and_length
 from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.models.pretrained import from_pretrained
-from mobilebert_jax.text.pairs import Pairs, in_order_of_length, length_buckets
+from mobilebert_jax.text.lengths import in_order_of_length, length_buckets
+from mobilebert_jax.text.pairs import Pairs
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Array, Batch
@@ -96,7 +97,9 @@ class MaskFiller:
         places = [self._places(number, text) for number, text in enumerate(texts)]
         pairs = Pairs.build(self.tokenizer, texts, None, self.sequence_length)
         found: list[list[FilledMask]] = [[] for _ in texts]
-        for rows, count, batch in in_order_of_length(pairs, length_buckets(self.sequence_length), self.batch_size):
+        buckets = length_buckets(self.sequence_length)
+        for rows, count, length in in_order_of_length(pairs.lengths, buckets, self.batch_size):
+            batch = pairs.batch(rows, length)
             most = max(len(places[row]) for row in rows)
             positions = np.zeros((len(rows), -(-most // PLACES) * PLACES), np.int32)
             for line, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Running a span model over windows, in batches of one fixed shape so that it compiles once."""
+"""Running a span model over windows, in batches of a few fixed shapes so that it compiles a few times."""
 
 import functools
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mobilebert_jax.text.lengths import in_order_of_length
 from mobilebert_jax.text.windows import Windows
 from mobilebert_jax.utils.types import Array, Batch, Params
 
@@ -26,20 +27,23 @@ def make_predictor(model: Any, params: Params) -> Predict:
 
 
 def predict_windows(
-    predict: Predict, windows: Windows, batch_size: int, on_batch: Callable[[int], None] | None = None
+    predict: Predict,
+    windows: Windows,
+    buckets: np.ndarray,
+    batch_size: int,
+    on_batch: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Start and end logits `[n, S]` float32 of all windows.
+    """Start and end logits `[n, S]` float32 of all windows, 0 in the padding that a window's bucket leaves out.
 
-    Every call of `predict` gets exactly `batch_size` windows; the last batch repeats the last window. `on_batch` hears
-    after each batch how many windows are done.
+    Every call of `predict` gets exactly `batch_size` windows of one of the lengths `buckets`; see `in_order_of_length`.
+    `on_batch` hears after each batch how many windows are done.
     """
     logits = np.zeros((2, *windows.input_ids.shape), np.float32)
-    for begin in range(0, len(windows), batch_size):
-        end = min(begin + batch_size, len(windows))
-        rows = np.minimum(np.arange(begin, begin + batch_size), len(windows) - 1)
-        start, stop = predict(windows.batch(rows))
-        logits[0, begin:end] = np.asarray(start)[: end - begin]
-        logits[1, begin:end] = np.asarray(stop)[: end - begin]
+    done = 0
+    for rows, count, length in in_order_of_length(windows.lengths, buckets, batch_size):
+        for side, found in enumerate(predict(windows.batch(rows, length))):
+            logits[side, rows[:count], :length] = np.asarray(found)[:count]
+        done += count
         if on_batch is not None:
-            on_batch(end)
+            on_batch(done)
     return logits[0], logits[1]

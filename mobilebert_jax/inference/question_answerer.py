@@ -11,6 +11,7 @@ from mobilebert_jax.inference.predictor import Predict, make_predictor, predict_
 from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.inference.spans import Span, answer_end, best_spans
 from mobilebert_jax.models.pretrained import from_pretrained
+from mobilebert_jax.text.lengths import window_buckets
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.text.windows import build_windows
 from mobilebert_jax.utils.errors import UserError
@@ -43,9 +44,10 @@ class Answers(list[Answer]):
 
 @dataclass
 class QuestionAnswerer:
-    """Finds answers with a span model, given as a function of one fixed-shape batch.
+    """Finds answers with a span model, given as a function of a batch of windows.
 
-    `predict` is always called with `[batch_size, sequence_length]` inputs. `max_answer_length` counts tokens.
+    `predict` is called with `batch_size` windows of a few lengths, without `bucketing` of `sequence_length` alone. A
+    window is padded to the same length whatever stands beside it. `max_answer_length` counts tokens.
     `threshold`: "no answer" wins when its score exceeds the best span's by more than this.
 
     Raises:
@@ -60,6 +62,7 @@ class QuestionAnswerer:
     max_answer_length: int = 30
     batch_size: int = 32
     threshold: float = 0.0
+    bucketing: bool = True
 
     def __post_init__(self):
         for name in ("sequence_length", "doc_stride", "max_query_length", "max_answer_length", "batch_size"):
@@ -97,7 +100,8 @@ class QuestionAnswerer:
             doc_stride=self.doc_stride,
             max_query_length=self.max_query_length,
         )
-        logits = predict_windows(self.predict, windows, self.batch_size)
+        buckets = window_buckets(self.sequence_length, self.bucketing)
+        logits = predict_windows(self.predict, windows, buckets, self.batch_size)
         spans, null_scores = best_spans(windows, *logits, max_answer_length=self.max_answer_length)
         return self._judge(passage, spans[0], float(null_scores[0]), top_k)
 

@@ -69,6 +69,7 @@ def default_config() -> ConfigDict:
             "max_query_length": 64,
             "max_answer_length": 30,
             "n_best": 20,
+            "bucketing": True,  # short windows, or texts, in batches of their own
             # Of GLUE and of labels of your own.
             "dataset": "",  # a folder or file, hf: or tfds:
             "dev": "",  # of your own labels, what decides; empty: a tenth of the texts
@@ -78,7 +79,6 @@ def default_config() -> ConfigDict:
             "bad_rows": "refuse",  # lines of a tsv file with a wrong number of columns, or "drop" and count them
             "epochs": 0.0,  # in place of steps; evaluate_every and save_every of 0 then mean once an epoch
             "warmup_share": 0.1,  # of the steps, in place of warmup_steps, where there are epochs
-            "bucketing": True,  # short examples in batches of their own
             "select": "best",  # on the dev set, or "last"
             "patience": 0,  # evaluations in a row without a better one that end the phase; 0: never
         }

@@ -54,7 +54,9 @@ from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.files import read_json, write_json
 from mobilebert_jax.utils.types import Batch, Params
 
-PREDICTION_SETTINGS = "sequence_length doc_stride max_query_length max_answer_length n_best batch_size".split()
+PREDICTION_SETTINGS = (
+    "sequence_length doc_stride max_query_length max_answer_length n_best batch_size bucketing".split()
+)
 
 NEXT = "finetune comes next"
 """What a stop says that comes before the first step."""
@@ -214,6 +216,7 @@ def finetune_phase(
         settings.sequence_length,
         doc_stride=settings.doc_stride,
         max_query_length=settings.max_query_length,
+        bucketing=settings.bucketing,
     )
     return encoder_phase(config, cfg, encoder, model, finetune_programs(config, cfg), features, layout)
 

@@ -41,7 +41,8 @@ from mobilebert_jax.recipes.watch import check_traced, time_spent
 from mobilebert_jax.recipes.workdir import claim, file_input
 from mobilebert_jax.tasks.label_features import LabelFeatures
 from mobilebert_jax.tasks.label_scores import task_score
-from mobilebert_jax.text.pairs import Pairs, length_buckets
+from mobilebert_jax.text.lengths import length_buckets
+from mobilebert_jax.text.pairs import Pairs
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.loop import run_phase
 from mobilebert_jax.training.phase import Phase

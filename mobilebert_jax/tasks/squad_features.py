@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilebert_jax.tasks.epochs import drawn
+from mobilebert_jax.tasks.epochs import Epochs
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_windows import window_groups
+from mobilebert_jax.text.lengths import window_buckets
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.text.windows import Windows
 from mobilebert_jax.utils.errors import UserError
@@ -18,7 +19,7 @@ from mobilebert_jax.utils.types import Batch
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SquadFeatures:
     """n training windows of S tokens, in memory; `batch` draws from them.
 
@@ -31,6 +32,7 @@ class SquadFeatures:
     token_type_ids: np.ndarray  # [n, S] int8
     start_positions: np.ndarray  # [n] int32
     end_positions: np.ndarray  # [n] int32
+    epochs: Epochs
     dropped: int = 0
 
     @classmethod
@@ -42,8 +44,11 @@ class SquadFeatures:
         *,
         doc_stride: int = 128,
         max_query_length: int = 64,
+        bucketing: bool = True,
     ) -> "SquadFeatures":
         """Windows of all questions, in order; of several answers the first is trained on.
+
+        Without `bucketing` every batch has `sequence_length` columns.
 
         Raises:
             UserError: no question is left to train on, or a question leaves a window no room for the passage.
@@ -63,19 +68,19 @@ class SquadFeatures:
             spans = spans[len(group) :]
             masks = windows.attention_mask.astype(np.int8), windows.token_type_ids.astype(np.int8)
             groups.append((windows.input_ids, *masks, *positions))
-        return cls(*map(np.concatenate, zip(*groups, strict=True)), dropped=dropped)
+        ids, mask, *others = map(np.concatenate, zip(*groups, strict=True))
+        epochs = Epochs(mask.sum(axis=1, dtype=np.int64), window_buckets(sequence_length, bucketing))
+        return cls(ids, mask, *others, epochs, dropped)
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
     def batch(self, step: int, seed: int, batch_size: int) -> Batch:
-        """The batch of a step, all fields int32: a function of `(seed, step)` alone.
-
-        Every epoch is a permutation of its own; a batch may end one epoch and begin the next.
-        """
-        rows = drawn(seed, step * batch_size, batch_size, len(self))
-        names = ("input_ids", "attention_mask", "token_type_ids", "start_positions", "end_positions")
-        return {name: getattr(self, name)[rows].astype(np.int32) for name in names}
+        """The batch of a step, all fields int32: a function of `(seed, step)` alone; see `Epochs`."""
+        rows, length = self.epochs.batch(step, seed, batch_size)
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        batch = {name: getattr(self, name)[rows, :length].astype(np.int32) for name in names}
+        return {**batch, "start_positions": self.start_positions[rows], "end_positions": self.end_positions[rows]}
 
 
 def answer_positions(windows: Windows, spans: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,8 +14,8 @@ from mobilebert_jax.inference.spans import Span, answer_end, best_spans
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_scores import question_scores
 from mobilebert_jax.tasks.squad_windows import window_groups
+from mobilebert_jax.text.lengths import window_buckets
 from mobilebert_jax.text.tokenizer import Tokenizer
-from mobilebert_jax.text.windows import Windows
 from mobilebert_jax.utils.files import write_json
 
 # The odds of a passage without any span: finite, so that the files stay plain JSON.
@@ -51,20 +51,23 @@ def predict_questions(
     max_answer_length: int = 30,
     n_best: int = 20,
     batch_size: int = 32,
+    bucketing: bool = True,
     threshold: float = 0.0,
     progress: bool = True,
 ) -> Predictions:
-    """Answers all questions with `predict`, always called with `[batch_size, sequence_length]`; a bar on a terminal.
+    """Answers all questions with `predict`; a bar on a terminal.
 
+    `predict` is called with `batch_size` windows of a few lengths, without `bucketing` of `sequence_length`.
     Follows google-research/bert run_squad.py (`write_predictions`): "no answer" wins when its score exceeds the best
     span's by more than `threshold`.
     """
     nbest: dict[str, list[dict[str, Any]]] = {}
     null_odds: dict[str, float] = {}
     shape = {"sequence_length": sequence_length, "doc_stride": doc_stride, "max_query_length": max_query_length}
+    buckets = window_buckets(sequence_length, bucketing)
     with tqdm(total=len(questions), desc="answering", unit=" questions", disable=None if progress else True) as bar:
         for group, windows in window_groups(tokenizer, questions, **shape):
-            logits = predict_windows(predict, windows, batch_size, _advance(bar, windows))
+            logits = predict_windows(predict, windows, buckets, batch_size, _advance(bar, len(group), len(windows)))
             spans, null_scores = best_spans(windows, *logits, n_best=n_best, max_answer_length=max_answer_length)
             for question, candidates, null_score in zip(group, spans, null_scores.tolist(), strict=True):
                 nbest[question.id] = _nbest(question.passage, candidates, null_score)
@@ -118,10 +121,10 @@ def _best_cut(odds: np.ndarray, gain: np.ndarray, silent: float) -> tuple[float,
     return float(scores[best]), float(values[best])
 
 
-def _advance(bar: tqdm, windows: Windows) -> Callable[[int], None]:
-    """Moves the bar to the question that the last finished window belongs to."""
-    begun = bar.n + windows.example
-    return lambda finished: bar.update(int(begun[finished - 1]) - bar.n)
+def _advance(bar: tqdm, questions: int, windows: int) -> Callable[[int], None]:
+    """Moves the bar by the finished windows' share of a group's questions."""
+    begun = bar.n
+    return lambda finished: bar.update(begun + questions * finished // windows - bar.n)
 
 
 def _nbest(passage: str, spans: list[Span], null_score: float) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
-"""Texts and pairs of texts as `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`, and the few lengths they are padded to.
+"""Texts and pairs of texts as `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`.
 
 Follows google-research/bert run_classifier.py (`convert_single_example`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -15,9 +15,6 @@ from mobilebert_jax.utils.types import Batch
 
 # Texts in one tokenizer call: enough for all its threads, few enough that the lists of ids stay small in memory.
 _ENCODE_BATCH = 8192
-
-LENGTH_MULTIPLE = 8
-"""What every length is a multiple of, the longest excepted."""
 
 
 @dataclass(frozen=True)
@@ -99,30 +96,6 @@ def truncated(a: np.ndarray, b: np.ndarray, room: int) -> tuple[np.ndarray, np.n
     """
     kept = np.minimum(a, np.maximum(room - b, (room + 1) // 2))
     return kept, np.minimum(b, room - kept)
-
-
-def length_buckets(sequence_length: int, bucketing: bool = True) -> np.ndarray:
-    """The lengths that examples are padded to, ascending: 1, 2, 4, 6 and 8 eighths of `sequence_length`.
-
-    Rounded up to multiples of 8; without `bucketing` the whole length alone.
-    """
-    eighths = (1, 2, 4, 6) if bucketing else ()
-    rounded = {-(-sequence_length * part // (8 * LENGTH_MULTIPLE)) * LENGTH_MULTIPLE for part in eighths}
-    return np.array(sorted({length for length in rounded if length < sequence_length} | {sequence_length}))
-
-
-def in_order_of_length(pairs: Pairs, buckets: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, int, Batch]]:
-    """All examples once: `(rows, how many of them count, batch)`, shortest bucket first, for prediction.
-
-    Every batch has exactly `batch_size` examples of one bucket; the last one of a bucket repeats its last example. An
-    example is padded to its own bucket whatever stands beside it.
-    """
-    bucket = np.searchsorted(buckets, pairs.lengths)
-    for index, length in enumerate(buckets.tolist()):
-        members = np.flatnonzero(bucket == index)
-        for begin in range(0, len(members), batch_size):
-            rows = members[np.minimum(np.arange(begin, begin + batch_size), len(members) - 1)]
-            yield rows, min(batch_size, len(members) - begin), pairs.batch(rows, length)
 
 
 def _lay(ids: np.ndarray, pieces: Pieces, rows: np.ndarray, begin: np.ndarray) -> None:

@@ -6,7 +6,6 @@ whitespace words, so that every token leads back to the untouched passage.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -34,9 +33,15 @@ class Windows:
     def __len__(self) -> int:
         return len(self.input_ids)
 
-    def batch(self, rows: Any) -> Batch:
-        """The model's inputs for some windows; `rows` is anything that indexes an array's first axis."""
-        return {name: getattr(self, name)[rows] for name in ("input_ids", "attention_mask", "token_type_ids")}
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each window [n] int64."""
+        return self.attention_mask.sum(axis=1, dtype=np.int64)
+
+    def batch(self, rows: np.ndarray, length: int) -> Batch:
+        """The model's inputs, each [B, length] int32, for the windows `rows` [B], none of them longer."""
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        return {name: getattr(self, name)[rows, :length] for name in names}
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ import pytest
 
 from mobilebert_jax.bench.buckets import GROUPS
 from mobilebert_jax.cli.main import main
+from mobilebert_jax.tasks.epochs import SORTED_STEPS
 from mobilebert_jax.tasks.glue_data import load_glue
 from mobilebert_jax.tasks.glue_tasks import TASKS
-from mobilebert_jax.tasks.label_features import SORTED_STEPS, LabelFeatures
+from mobilebert_jax.tasks.label_features import LabelFeatures
 from mobilebert_jax.text.tokenizer import load_tokenizer
 from tests.recipes.labels_model import save_encoder, write_rte
 from tests.recipes.tiny_run import SIZES

@@ -25,13 +25,13 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def folder(tokenizer, tmp_path_factory):
-    """(labels) -> a model folder of random weights."""
+    """(labels, zero_pad_embeddings) -> a model folder of random weights."""
     root = tmp_path_factory.mktemp("models")
 
-    def make(*labels):
-        path = root / "-".join(labels or ("numbers",))
+    def make(*labels, zero_pad_embeddings=True):
+        path = root / "-".join([*labels, str(zero_pad_embeddings)])
         if not path.exists():
-            cfg = ModelConfig.test_student(vocab_size=tokenizer.vocab_size, zero_pad_embeddings=True)
+            cfg = ModelConfig.test_student(vocab_size=tokenizer.vocab_size, zero_pad_embeddings=zero_pad_embeddings)
             model = build_model(cfg, "classification", num_labels=len(labels) or 1, label_names=labels)
             rng = np.random.default_rng(0)
             params = jax.tree.map(
@@ -59,6 +59,13 @@ def test_a_text_s_class_is_its_own_whatever_stands_beside_it(folder):
     short = classifier.logits(TEXTS, OTHERS)
     np.testing.assert_allclose(short, whole, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(softmax(whole).sum(axis=1), 1)
+
+
+def test_an_imported_model_s_logits_do_not_depend_on_the_length_it_is_padded_to(folder):
+    path = folder("a", "b", zero_pad_embeddings=False)
+    short, whole = (mb.Classifier.from_pretrained(path, bucketing=on, sequence_length=24) for on in (True, False))
+    texts = [" ".join(["cat"] * count) for count in range(23)]
+    np.testing.assert_allclose(short.logits(texts), whole.logits(texts), rtol=1e-4, atol=1e-5)
 
 
 def test_numbers_are_no_classes(folder):

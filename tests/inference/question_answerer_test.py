@@ -75,7 +75,7 @@ def test_a_span_of_several_words_and_its_longest_length():
     assert all(len(answer.text.split()) <= 2 for answer in short)
 
 
-def test_predict_always_gets_the_same_shape():
+def test_predict_gets_whole_batches_of_a_few_lengths_or_of_one():
     shapes = set()
     inner = pointing_at("zebra")
 
@@ -83,10 +83,12 @@ def test_predict_always_gets_the_same_shape():
         shapes.update(value.shape for value in batch.values())
         return inner(batch)
 
-    qa = answerer(predict, batch_size=3)
-    for passage in ("zebra", "", f"{FILLER} " * 9):
-        qa.find_answers("who?", passage)
-    assert shapes == {(3, 24)}
+    for bucketing, lengths in ((True, {8, 24}), (False, {24})):
+        shapes.clear()
+        qa = answerer(predict, batch_size=3, bucketing=bucketing)
+        for passage in ("zebra", "", f"{FILLER} " * 9):
+            qa.find_answers("who?", passage)
+        assert shapes == {(3, length) for length in lengths}
 
 
 def test_no_answer_wins_only_above_the_threshold_and_the_result_says_so():

@@ -1,5 +1,6 @@
 """Model folders as they come: with another head, without pooler, with a tokenizer that does not fit."""
 
+import dataclasses
 import warnings
 
 import jax
@@ -54,6 +55,11 @@ def test_the_encoder_of_any_folder_is_what_is_trained_on(config, tmp_path, token
     assert begun["encoder"].keys() == encoder.keys() and begun["span"]["kernel"].shape == (32, 2)
     batch = next(phase.batches(3, 4)).batch
     assert batch["input_ids"].shape == (4, 24) and batch["start_positions"].shape == (4,)
+    short = [dataclasses.replace(train[0], question="a?", passage="a", answers=())]
+    for bucketing, length in ((False, 24), (True, 8)):
+        config.finetune.bucketing = bucketing
+        batch = next(finetune_phase(config, found, encoder, tokenizer, short).batches(0, 1)).batch
+        assert batch["input_ids"].shape == (4, length)
 
 
 def test_a_pooler_is_not_missed(config, tmp_path, tokenizer, tiny_run):

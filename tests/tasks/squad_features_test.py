@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilebert_jax.tasks import squad_windows
+from mobilebert_jax.tasks.epochs import SORTED_STEPS, Epochs
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_features import SquadFeatures, answer_positions
 from mobilebert_jax.text.tokenizer import train_tokenizer
@@ -121,7 +122,8 @@ def test_answer_positions_of_windows_that_share_an_answer():
 def numbered_features(count=7):
     """Features whose first id is their own number."""
     ids = np.arange(count, dtype=np.int32)[:, None]
-    return SquadFeatures(ids, ids.astype(np.int8), ids.astype(np.int8), ids[:, 0], ids[:, 0])
+    epochs = Epochs(np.ones(count, np.int64), np.array([1]))
+    return SquadFeatures(ids, ids.astype(np.int8), ids.astype(np.int8), ids[:, 0], ids[:, 0], epochs)
 
 
 def rows_of(step, batch_size, seed=0):
@@ -146,3 +148,31 @@ def test_a_batch_is_int32():
     batch = build([ask("the cat sat", ("cat", 4))]).batch(0, 0, 2)
     assert set(batch) == {"input_ids", "attention_mask", "token_type_ids", "start_positions", "end_positions"}
     assert all(value.dtype == np.int32 and len(value) == 2 for value in batch.values())
+
+
+def test_short_windows_come_in_batches_of_their_own_and_lose_nothing():
+    rng = np.random.default_rng(0)
+    questions = [
+        ask(f"{words} zebra", ("zebra", len(words) + 1), identity=str(number))
+        for number, length in enumerate(rng.integers(1, 60, 80).tolist())
+        for words in [" ".join(rng.choice(WORDS[:6], length))]
+    ]
+    whole, short = (build(questions, sequence_length=64, bucketing=on) for on in (False, True))
+    names = ("input_ids", "attention_mask", "token_type_ids", "start_positions", "end_positions")
+    seen = {}
+    for kind, features in (("whole", whole), ("short", short)):
+        batches = [features.batch(step, 3, 4) for step in range(SORTED_STEPS)]
+        lengths = [batch["input_ids"].shape[1] for batch in batches]
+        assert set(lengths) == {64} if kind == "whole" else len(set(lengths)) > 3 and np.mean(lengths) < 50
+        for batch, length in zip(batches, lengths, strict=True):
+            assert batch["attention_mask"].sum(axis=1).max() < length or length == 64
+        padded = [
+            {
+                name: np.pad(v, [(0, 0), (0, 64 - v.shape[1])]) if v.ndim == 2 else v[:, None]
+                for name, v in batch.items()
+            }
+            for batch in batches
+        ]
+        rows = np.concatenate([np.concatenate([batch[name] for name in names], axis=1) for batch in padded])
+        seen[kind] = rows[np.lexsort(rows.T)]
+    np.testing.assert_array_equal(seen["whole"], seen["short"])

@@ -82,6 +82,7 @@ def test_small_groups_and_other_batch_sizes_change_nothing(monkeypatch):
     whole = predict()
     monkeypatch.setattr(squad_windows, "_GROUP_CHARACTERS", 600)
     assert predict(batch_size=3) == whole
+    assert predict(batch_size=3, bucketing=False) == whole
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -112,7 +112,10 @@ def test_arrays_have_the_promised_types():
     for name in ("input_ids", "attention_mask", "token_type_ids", "char_start", "char_end", "example"):
         assert getattr(windows, name).dtype == np.int32, name
     assert windows.in_passage.dtype == windows.max_context.dtype == bool
-    assert set(windows.batch(slice(0, 1))) == {"input_ids", "attention_mask", "token_type_ids"}
+    assert windows.lengths.tolist() == windows.attention_mask.sum(axis=1).tolist()
+    batch = windows.batch(np.array([0, 0]), int(windows.lengths[0]))
+    assert set(batch) == {"input_ids", "attention_mask", "token_type_ids"}
+    assert {value.shape for value in batch.values()} == {(2, windows.lengths[0])}
 
 
 @pytest.mark.parametrize(
