@@ -20,6 +20,8 @@ SIZES = {
 }
 STEPS = {"teacher": 4000, "transfer": 320, "distill": 480, "finetune": 400}
 
+GLUE_EPOCHS = {"cola": 4.0, "sst2": 2.0, "mrpc": 4.0, "stsb": 8.0, "rte": 4.0}
+
 
 def get_config():
     """Teacher and student of 4 blocks; sentence pairs of 128 tokens, windows of 256 for questions and passages."""
@@ -45,4 +47,7 @@ def get_config():
         config[name].update({"evaluate_every": 200, "save_every": 500})
         config[name].optimizer.warmup_steps = 0 if name == "transfer" else steps // 10
     config.teacher.evaluate_every = 1000
+    # What --config.glue.dataset=FOLDER adds to a run. Small models want a far larger rate than large ones.
+    config.glue.tasks = tuple(GLUE_EPOCHS)
+    config.glue.update({task: (32, 5e-4, epochs) for task, epochs in GLUE_EPOCHS.items()})
     return config

@@ -10,7 +10,7 @@ from mobilebert_jax.cli.bench import bench  # noqa: F401 (a command too)
 from mobilebert_jax.cli.config_values import format_config
 from mobilebert_jax.cli.flags import default_workdir, load_config, load_with_source
 from mobilebert_jax.cli.inspection_tables import print_contents, print_differences, print_ranges, print_statistics
-from mobilebert_jax.cli.label_tables import print_label_results, print_label_scores, print_repeats
+from mobilebert_jax.cli.label_tables import print_glue, print_label_results, print_label_scores, print_repeats
 from mobilebert_jax.cli.plan import plan  # noqa: F401 (a command too)
 from mobilebert_jax.cli.tables import print_answers, print_estimate, print_json, print_results, print_scores
 from mobilebert_jax.cli.weights import export_weights, import_weights  # noqa: F401 (commands too)
@@ -20,6 +20,7 @@ from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, scor
 from mobilebert_jax.recipes.evaluate_labels import average_runs, evaluate_labels
 from mobilebert_jax.recipes.finetune import finetune_folder
 from mobilebert_jax.recipes.finetune_labels import finetune_labels_folder
+from mobilebert_jax.recipes.glue import averages, run_glue
 from mobilebert_jax.recipes.labels import LABEL_TASKS
 from mobilebert_jax.recipes.place import local_copy, looked_into
 from mobilebert_jax.recipes.repeats import repeats, run_repeats
@@ -35,12 +36,16 @@ from mobilebert_jax.utils.errors import Stopped, UserError
 
 
 def run(options: argparse.Namespace) -> None:
-    """Every phase of the config."""
+    """Every phase of the config, then GLUE's tasks."""
     results = _run_phases(options, PHASES)
+    config, source = load_with_source(options.config, options.overrides)
+    glue = run_glue(config, _workdir(options), options.stopper, source)
     if not is_first():
         return
     if results:
         print_results(results)
+    if glue:
+        print_glue(glue, averages(glue))
     _report_on(_workdir(options), options.stopper)
     print(f"finished: {below(_workdir(options), 'model')}")
 

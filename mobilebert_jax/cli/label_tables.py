@@ -18,6 +18,19 @@ def print_label_results(results: Mapping[str, Any]) -> None:
     print(f"chosen: step {results['best_step']:,} of {results['steps']:,}")
 
 
+def print_glue(results: Mapping[str, Mapping[str, Any]], averages: Mapping[str, float]) -> None:
+    """A line a task and figure, the best baseline beside it; then the averages."""
+    print(f"GLUE, dev sets of {len(results)} tasks".ljust(36) + f"{'model':>12}{'baseline':>12}")
+    for task, own in results.items():
+        for part in (part for part in own["examples"] if part != "train"):
+            baselines = [scores.get(part, scores) for scores in own["baselines"].values()]
+            for metric, value in own["student"].get(part, own["student"]).items():
+                name = " ".join([task, *([part] if len(own["examples"]) > 2 else []), metric])
+                print(f"  {name:<34}{value:>12.1f}{max(scores[metric] for scores in baselines):>12.1f}")
+    for name in (name for name in averages if name != "tasks"):
+        print(f"  {name:<34}{averages[name]:>12.1f}")
+
+
 def print_label_scores(scores: Mapping[str, Any]) -> None:
     """One line a figure."""
     for name, value in scores.items():

@@ -8,6 +8,19 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.models.config import ModelConfig
 
+# (batch, learning rate, epochs) out of the paper's grid (section 4.4); larger sets need fewer epochs.
+GLUE_PRESETS = {
+    "cola": (32, 5e-5, 10.0),
+    "sst2": (32, 3e-5, 5.0),
+    "mrpc": (16, 5e-5, 10.0),
+    "stsb": (16, 5e-5, 10.0),
+    "qqp": (48, 5e-5, 5.0),
+    "mnli": (48, 5e-5, 5.0),
+    "qnli": (32, 5e-5, 5.0),
+    "rte": (16, 5e-5, 10.0),
+    "wnli": (16, 1e-5, 2.0),
+}
+
 
 def default_config() -> ConfigDict:
     """The paper's recipe: IB-BERT_LARGE 500k steps, 24 transfer stages of 10k, distillation 500k, SQuAD 2.0."""
@@ -83,6 +96,12 @@ def default_config() -> ConfigDict:
             "patience": 0,  # evaluations in a row without a better one that end the phase; 0: never
         }
     )
+    config.glue = {
+        "dataset": "",  # GLUE's folder of tsv files, hf: or tfds:; `run` then makes a model of each task, too
+        "tasks": tuple(GLUE_PRESETS),
+        "sequence_length": 128,
+        **GLUE_PRESETS,
+    }
     return config
 
 

@@ -26,6 +26,7 @@ from mobilebert_jax.recipes.data import (
     text_inputs,
 )
 from mobilebert_jax.recipes.finetune import finetune, question_inputs
+from mobilebert_jax.recipes.glue import check_glue
 from mobilebert_jax.recipes.layouts import check_layout, check_network, make_layout, reader
 from mobilebert_jax.recipes.lock import locked_share
 from mobilebert_jax.recipes.phases import distill_phase, teacher_phase, transfer_phase
@@ -140,6 +141,7 @@ def _check(config: ConfigDict) -> None:
     check_config(config)
     if config.finetune.questions:
         check_questions(config.finetune.questions)
+    check_glue(config)
 
 
 def _checked_layout(config: ConfigDict, phases: Sequence[str]) -> Layout | None:

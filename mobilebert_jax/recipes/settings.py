@@ -108,8 +108,8 @@ def check_config(config: ConfigDict) -> None:
         )
     if config.finetune.dataset:
         raise UserError(
-            f"finetune.dataset={config.finetune.dataset!r}: only questions are part of a run; "
-            "`mobilebert finetune --task=...` trains on labels"
+            f"finetune.dataset={config.finetune.dataset!r}: of a run's own labels only GLUE's are part, glue.dataset; "
+            "`mobilebert finetune --task=...` trains on others"
         )
     check_data(config)
     check_transfer(config)

@@ -18,7 +18,8 @@ from mobilebert_jax.recipes.lock import make_workdir
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import file_sha256, read_json, write_json, write_text
 
-# Settings, and the group of the mesh. The rest is identity: model, data, phases, optimizer, seed.
+# Settings, and the groups of the mesh and of GLUE, whose tasks have folders of their own. The rest is identity: model,
+# data, phases, optimizer, seed.
 MAY_CHANGE = {
     "accumulation",
     "log_every",
@@ -32,6 +33,7 @@ MAY_CHANGE = {
     "attention_kernel",
     "workers",
     "mesh",
+    "glue",
 }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mobilebert_jax.report.glue_table import glue_results, glue_table
 from mobilebert_jax.report.label_scores import is_labelled
 from mobilebert_jax.report.markup import Markup, join, note, tag
 from mobilebert_jax.report.masked_samples import masked_samples
@@ -74,9 +75,11 @@ def make_page(run: RunFolder) -> str:
 def _of_finetuning(run: RunFolder) -> list[Markup]:
     if is_labelled(run):
         return [_section("Labels, held out", lambda: question_table(run))]
+    glue = glue_results(run.path)
     return [
         _section("Question answering, held out", lambda: question_table(run)),
         _section("Questions and answers", lambda: question_samples(run)),
+        *([_section("GLUE", lambda: glue_table(glue))] if glue else []),
     ]
 
 
