@@ -1,5 +1,8 @@
 """Who gets how many steps, and what the table says of several seeds; students that take no time stand for real ones."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from mobilebert_jax.bench import strategies
@@ -107,6 +110,50 @@ def test_bad_words_are_one_line_and_exit_code_2(words, message, capsys, tmp_path
     assert main(["bench", "strategies", f"--workdir={tmp_path}", *words]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_questions_are_scored_once_by_the_file_s_kind(made, tmp_path, monkeypatch):
+    asked = []
+
+    def evaluate_folder(model, dataset, task):
+        asked.append((model.parent.name, Path(dataset).stem, task))
+        return {"f1": 20.0, **({"best_f1": 55.0} if task == "squad2" else {})}
+
+    monkeypatch.setattr(strategies, "evaluate_folder", evaluate_folder)
+    monkeypatch.setattr(strategies, "weights_sha256", lambda folder: "0")
+    files = [write_squad(tmp_path / f"{name}.json", *answers) for name, answers in QUESTIONS.items()]
+    settings = {"names": ("pd",), "comparisons": ("steps",), "datasets": files}
+    changed = load_config("demo", ["transfer.steps=400", "distill.steps=200"])
+    for _ in range(2):
+        (row,) = bench_strategies(changed, tmp_path / "runs", Stopper(), seeds=1, **settings)["rows"]
+        assert (row["one"], row["two"]) == (20.0, 55.0)
+    assert asked == [("pd-0-0-600", "one", "squad1"), ("pd-0-0-600", "two", "squad2")]
+    write_squad(tmp_path / "one.json", "cat")
+    bench_strategies(changed, tmp_path / "runs", Stopper(), seeds=1, **settings)
+    assert len(asked) == 3
+    with pytest.raises(UserError, match=r"none\.json"):
+        bench_strategies(changed, tmp_path / "other", Stopper(), datasets=("none.json",))
+    assert not (tmp_path / "other").exists()
+
+
+QUESTIONS = {"one": ("dog", "cat"), "two": ("dog", "")}
+
+
+def write_squad(path, *answers):
+    """A question for each answer; "" for none."""
+    passage = "the dog sees the cat"
+    asked = [
+        {
+            "id": str(number),
+            "question": "who?",
+            "is_impossible": not answer,
+            "answers": [{"text": answer, "answer_start": passage.index(answer)}] if answer else [],
+        }
+        for number, answer in enumerate(answers)
+    ]
+    data = [{"title": "t", "paragraphs": [{"context": passage, "qas": asked}]}]
+    write_text(path, json.dumps({"version": "v2.0", "data": data}))
+    return str(path)
 
 
 def test_no_questions_no_scores(made, tmp_path):
