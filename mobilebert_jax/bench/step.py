@@ -36,7 +36,7 @@ from mobilebert_jax.recipes.data import PreparedData, prepare
 from mobilebert_jax.recipes.finetune import finetune_phase
 from mobilebert_jax.recipes.layouts import check_layout, made_in_place, make_layout
 from mobilebert_jax.recipes.phases import distill_phase, teacher_phase, transfer_phase
-from mobilebert_jax.recipes.questions import load_questions
+from mobilebert_jax.recipes.questions import load_question_sets
 from mobilebert_jax.recipes.settings import PHASES, active_phases, check_config, model_config
 from mobilebert_jax.recipes.student import Teacher
 from mobilebert_jax.recipes.work import recipe_work
@@ -118,7 +118,7 @@ def _unworked_phases(
     if "distill" in active:
         yield distill_phase(config, data, teacher, student, layout)
     if "finetune" in active:
-        questions = load_questions(config.finetune.questions, "squad2")[0]
+        questions = load_question_sets(config.finetune, "squad2").train
         yield finetune_phase(config, networks["student"], student["encoder"], data.tokenizer, questions, layout)
 
 

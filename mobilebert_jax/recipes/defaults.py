@@ -77,15 +77,16 @@ def default_config() -> ConfigDict:
     config.finetune.optimizer.update({"name": "adamw", "learning_rate": 4e-5, "warmup_steps": 2000})
     config.finetune.update(
         {
-            "questions": "",  # builtin:python-docs-qa, or a SQuAD json file; empty: no question answering
+            "questions": "",  # builtin:python-docs-qa, a SQuAD json file, hf: or tfds:; empty: no question answering
             "doc_stride": 128,
             "max_query_length": 64,
             "max_answer_length": 30,
             "n_best": 20,
+            "bad_answers": "drop",  # not where their offsets say: left out, counted and named, or "refuse"
             "bucketing": True,  # short windows, or texts, in batches of their own
+            "dev": "",  # questions, or your own labels, that decide; empty: a tenth, or the data set's split validation
             # Of GLUE and of labels of your own.
             "dataset": "",  # a folder or file, hf: or tfds:
-            "dev": "",  # of your own labels, what decides; empty: a tenth of the texts
             "text": "text",  # the columns of your own labels
             "text_pair": "",  # empty: an example is one text
             "label": "label",

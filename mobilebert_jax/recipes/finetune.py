@@ -29,7 +29,13 @@ from mobilebert_jax.recipes.layouts import (
 )
 from mobilebert_jax.recipes.place import Place, opened
 from mobilebert_jax.recipes.programs import Planned, finetune_programs
-from mobilebert_jax.recipes.questions import answer_all, baselines, check_questions, load_questions, model_scores
+from mobilebert_jax.recipes.questions import (
+    answer_all,
+    baselines,
+    load_question_sets,
+    model_scores,
+    question_inputs,
+)
 from mobilebert_jax.recipes.settings import (
     at_run_time,
     check_length,
@@ -83,13 +89,15 @@ def finetune_folder(
 
     def checked() -> dict[str, str]:
         if not config.finetune.questions:
-            raise UserError("no questions to train on: give --dataset=FILE, a SQuAD json or builtin:python-docs-qa")
+            raise UserError(
+                "no questions to train on: give --dataset=, a SQuAD json, hf:, tfds: or builtin:python-docs-qa"
+            )
         check_phase(config, "finetune")
-        check_questions(config.finetune.questions, task)
+        load_question_sets(config.finetune, task)
         layout = make_layout(config)
         check_layout(config, layout, ["finetune"])
         check_network(layout, read_encoder(config, model_folder)[0], model_folder)
-        return {"--model": file_input("--model", model_folder), "--task": task, **question_inputs(config)}
+        return {"--model": file_input("--model", model_folder), "--task": task, **question_inputs(config.finetune)}
 
     since = time.monotonic() if since is None else since
     with SharedStopper(stopper) as stopper, contextlib.ExitStack() as held:
@@ -100,16 +108,6 @@ def finetune_folder(
         on_first(lambda: claim(place.folder, config, inputs, source))
         spent = held.enter_context(time_spent(place.folder, since))
         return finetune(config, model_folder, task, place, stopper, make_layout(config), spent, traced)
-
-
-def question_inputs(config: ConfigDict) -> dict[str, str]:
-    """The fingerprint of the file of questions, for `claim`."""
-    spec = config.finetune.questions
-    return (
-        {"finetune.questions": file_input("finetune.questions", spec)}
-        if spec and not spec.startswith("builtin:")
-        else {}
-    )
 
 
 def finetune(
@@ -134,15 +132,14 @@ def finetune(
     cfg, encoder, tokenizer = read_encoder(config, model_folder)
     if reason := agreed_reason(stopper):
         raise Stopped(f"{reason}; {NEXT}")
-    spec = config.finetune.questions
-    train, heldout = interruptible_together(lambda: load_questions(spec, task), stopper, NEXT)
+    sets = interruptible_together(lambda: load_question_sets(config.finetune, task), stopper, NEXT)
     phase = interruptible_together(
-        lambda: finetune_phase(config, cfg, encoder, tokenizer, train, layout), stopper, NEXT
+        lambda: finetune_phase(config, cfg, encoder, tokenizer, sets.train, layout), stopper, NEXT
     )
     params = run_phase(phase, folder, stopper, spent, traced, place.checkpoints("finetune"), place.keep_soon)
     params = jax.tree.map(jnp.asarray, whole(params)) if layout else params
     with spent.spending("evaluate"):
-        results = on_first(lambda: _score(config, cfg, params, tokenizer, heldout, task, place.folder, stopper))
+        results = on_first(lambda: _score(config, cfg, params, tokenizer, sets.dev, task, place.folder, stopper))
     return results or {}
 
 

@@ -1,37 +1,86 @@
 """Question sets and how a model does on them: what fine-tuning, `run` and `evaluate` share."""
 
+import hashlib
+import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from mobilebert_jax.inference.predictor import Predict
+from mobilebert_jax.recipes.workdir import file_input
 from mobilebert_jax.tasks.baselines import baseline_predictions
-from mobilebert_jax.tasks.squad_data import Question, load_squad, parse_squad
+from mobilebert_jax.tasks.squad_answers import trainable, warn_of_empty_passages
+from mobilebert_jax.tasks.squad_data import Question, check_ids, parse_squad
 from mobilebert_jax.tasks.squad_predict import Predictions, best_threshold, predict_questions
 from mobilebert_jax.tasks.squad_scores import score_predictions
-from mobilebert_jax.text.python_docs_qa import BUILTIN, open_questions
+from mobilebert_jax.text.question_sets import open_questions, read_heldout
+from mobilebert_jax.text.squad_rows import is_data_set
+from mobilebert_jax.text.tables import BAD_ROWS
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.utils.errors import UserError
+
+_LOG = logging.getLogger(__name__)
 
 THRESHOLDS = {"squad1": math.inf, "squad2": 0.0}
 """The tasks: in SQuAD 1.1 every question has an answer, in 2.0 "no answer" wins above the threshold."""
 
 
-def load_questions(spec: str, task: str) -> tuple[list[Question], list[Question]]:
-    """(training, held-out) questions of the builtin set or of a SQuAD json file, split by title."""
-    parts = open_questions(spec)
-    return tuple(of_task(parse_squad(parts[part], spec), task, spec) for part in ("train", "heldout"))
+@dataclass(frozen=True)
+class QuestionSets:
+    """What is trained on, and what decides."""
+
+    task: str
+    train: list[Question]
+    dev: list[Question]
+
+
+def load_question_sets(settings: ConfigDict, task: str) -> QuestionSets:
+    """The sets that `config.finetune` names by `questions` and `dev`.
+
+    Raises:
+        UserError: no such task, set or split, or answers that `bad_answers` refuses.
+    """
+    if settings.bad_answers not in BAD_ROWS:
+        raise UserError(
+            f"finetune.bad_answers={settings.bad_answers!r}: must be one of {', '.join(reversed(BAD_ROWS))}"
+        )
+    parts = open_questions(settings.questions, settings.dev)
+    sources = {"train": settings.questions, "heldout": settings.dev or settings.questions}
+    train, dev = (of_task(parse_squad(parts[part], source), task, source) for part, source in sources.items())
+    if not settings.dev:
+        # An id may stand there twice, once in each part.
+        check_ids([*train, *dev], settings.questions)
+    train = trainable(train, settings.questions, settings.bad_answers)
+    return QuestionSets(task, train, dev)
+
+
+def question_inputs(settings: ConfigDict) -> dict[str, str]:
+    """Fingerprints of what `config.finetune` names by `questions` and `dev`, for `claim`: of files or of data sets."""
+    contents = {"questions": open_questions, "dev": read_heldout}
+    inputs = {}
+    for name, read in contents.items():
+        spec = settings[name] if settings.questions else ""
+        if is_data_set(spec):
+            text = json.dumps(read(spec), sort_keys=True)
+            inputs[f"finetune.{name}"] = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+        elif spec and not spec.startswith("builtin:"):
+            inputs[f"finetune.{name}"] = file_input(f"finetune.{name}", spec)
+    return inputs
 
 
 def load_heldout(spec: str, task: str) -> list[Question]:
-    """What a finished model is asked: the builtin set's held-out part, or all of a SQuAD json file."""
-    if spec.startswith("builtin:"):
-        return load_questions(spec, task)[1]
-    return of_task(load_squad(spec), task, spec)
+    """What a finished model is asked: the builtin set's held-out part, all of a file, a data set's `validation`."""
+    questions = of_task(parse_squad(read_heldout(spec), spec), task, spec)
+    warn_of_empty_passages(questions, spec)
+    return questions
 
 
 def of_task(questions: Sequence[Question], task: str, source: str) -> list[Question]:
-    """The questions that belong to the task: for squad1, those with an answer.
+    """The questions that belong to the task: for squad1, those with an answer; a warning counts the others.
 
     Raises:
         UserError: no such task, or none of the questions belongs to it.
@@ -41,6 +90,8 @@ def of_task(questions: Sequence[Question], task: str, source: str) -> list[Quest
     kept = [question for question in questions if question.answers or task == "squad2"]
     if not kept:
         raise UserError(f"{source}: no question has an answer, {task} needs some; use squad2")
+    if left := len(questions) - len(kept):
+        _LOG.warning("%s: %d of %d questions have no answer; %s leaves them out", source, left, len(questions), task)
     return kept
 
 
@@ -66,11 +117,3 @@ def model_scores(questions: Sequence[Question], predictions: Predictions, task: 
 def baselines(questions: Sequence[Question], task: str) -> dict[str, dict[str, Any]]:
     """`task_scores` of what answers without reading the question."""
     return {name: task_scores(questions, texts, task) for name, texts in baseline_predictions(questions).items()}
-
-
-def check_questions(spec: str, task: str = "squad2") -> None:
-    """UserError when there are no such questions for the task; the builtin set is not made for that."""
-    if spec != BUILTIN:
-        load_questions(spec, task)
-        # The whole file too: an id may stand there twice, once in each part.
-        load_heldout(spec, task)

@@ -25,13 +25,13 @@ from mobilebert_jax.recipes.data import (
     prepare_share,
     text_inputs,
 )
-from mobilebert_jax.recipes.finetune import finetune, question_inputs
+from mobilebert_jax.recipes.finetune import finetune
 from mobilebert_jax.recipes.glue import check_glue
 from mobilebert_jax.recipes.layouts import check_layout, check_network, make_layout, reader
 from mobilebert_jax.recipes.lock import locked_share
 from mobilebert_jax.recipes.phases import distill_phase, teacher_phase, transfer_phase
 from mobilebert_jax.recipes.place import Place, folder_of, opened, prepared_alone
-from mobilebert_jax.recipes.questions import check_questions
+from mobilebert_jax.recipes.questions import load_question_sets, question_inputs
 from mobilebert_jax.recipes.settings import (
     MODELS_OF,
     PHASES,
@@ -48,6 +48,7 @@ from mobilebert_jax.recipes.work import recipe_work
 from mobilebert_jax.recipes.workdir import claim, file_input, unchanged_if_refused
 from mobilebert_jax.text.corpus import Corpus
 from mobilebert_jax.text.estimate import Estimate
+from mobilebert_jax.text.python_docs_qa import BUILTIN
 from mobilebert_jax.text.shards import ALL, Share
 from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.training.loop import run_phase
@@ -139,8 +140,8 @@ def estimate_run(config: ConfigDict, workdir: str | Path, stopper: Stopper) -> E
 def _check(config: ConfigDict) -> None:
     """What can be checked before anything is written."""
     check_config(config)
-    if config.finetune.questions:
-        check_questions(config.finetune.questions)
+    if config.finetune.questions not in ("", BUILTIN):  # which is not made for that
+        load_question_sets(config.finetune, "squad2")
     check_glue(config)
 
 
@@ -160,7 +161,7 @@ def _claimed(config: ConfigDict, workdir: Path, source: Mapping[str, Any] | None
     """The run's corpus, None with a store in its place, once the folder is this run's."""
     given = {"teacher.path": file_input("teacher.path", config.teacher.path)} if config.teacher.path else {}
     corpus = corpus_of_run(config, workdir)
-    claim(workdir, config, given | question_inputs(config) | text_inputs(config, workdir, corpus), source)
+    claim(workdir, config, given | question_inputs(config.finetune) | text_inputs(config, workdir, corpus), source)
     return corpus
 
 

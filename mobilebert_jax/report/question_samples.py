@@ -5,7 +5,7 @@ from typing import Any
 
 from mobilebert_jax.report.markup import Markup, join, note, percent, tag
 from mobilebert_jax.report.run_folder import RunFolder
-from mobilebert_jax.text.python_docs_qa import open_questions
+from mobilebert_jax.text.question_sets import open_questions
 from mobilebert_jax.utils.files import read_json
 
 SHOWN = 8
@@ -17,15 +17,16 @@ Range = tuple[int, int]
 
 def question_samples(run: RunFolder) -> Markup:
     """Questions at equal distances through the held-out set: neither the best nor the worst were picked."""
-    folder, spec = run.path / "finetune", run.config["finetune"]["questions"]
+    folder, settings = run.path / "finetune", run.config["finetune"]
+    spec, dev = settings["questions"], settings.get("dev", "")
     if not (folder / "nbest_predictions.json").is_file():
         return note("No questions have been answered yet.")
     texts, nbest = read_json(folder / "predictions.json"), read_json(folder / "nbest_predictions.json")
-    asked = [(paragraph["context"], question) for paragraph, question in _heldout(spec) if question["id"] in texts]
+    asked = [(paragraph["context"], question) for paragraph, question in _heldout(spec, dev) if question["id"] in texts]
     answered = len(asked)
     asked = [pair for pair in asked if _fits(*pair, nbest[pair[1]["id"]])]
     if not asked:
-        return note(f"The passages of {spec} are not those that were answered; they may have changed since.")
+        return note(f"The passages of {dev or spec} are not those that were answered; they may have changed since.")
     step = max(len(asked) / SHOWN, 1.0)
     chosen = [asked[int(index * step)] for index in range(min(SHOWN, len(asked)))]
     cards = [_card(passage, question, texts[question["id"]], nbest[question["id"]]) for passage, question in chosen]
@@ -37,8 +38,8 @@ def question_samples(run: RunFolder) -> Markup:
     return join(note(legend, both, remark), tag("div", *cards, cls="cards"))
 
 
-def _heldout(spec: str):
-    for article in open_questions(spec)["heldout"]["data"]:
+def _heldout(spec: str, dev: str):
+    for article in open_questions(spec, dev)["heldout"]["data"]:
         for paragraph in article["paragraphs"]:
             for question in paragraph["qas"]:
                 yield paragraph, question

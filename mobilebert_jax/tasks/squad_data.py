@@ -1,11 +1,9 @@
-"""SQuAD 1.1 and 2.0 files as a list of questions."""
+"""SQuAD 1.1 and 2.0 as a list of questions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from mobilebert_jax.text.squad_json import read_squad
 from mobilebert_jax.utils.errors import UserError
 
 
@@ -19,15 +17,6 @@ class Question:
     passage: str
     answers: tuple[tuple[str, int], ...]
     is_impossible: bool
-
-
-def load_squad(path: str | Path) -> list[Question]:
-    """Reads a SQuAD JSON file.
-
-    Raises:
-        UserError: no such file, not JSON, or not of SQuAD's form; the line names the file and what is wrong.
-    """
-    return parse_squad(read_squad(path), source=str(path))
 
 
 def parse_squad(squad: dict[str, Any], source: str) -> list[Question]:
@@ -49,7 +38,7 @@ def parse_squad(squad: dict[str, Any], source: str) -> list[Question]:
         for paragraph in article["paragraphs"]
         for entry in paragraph["qas"]
     ]
-    _check_ids(questions, source)
+    check_ids(questions, source)
     return questions
 
 
@@ -61,8 +50,8 @@ def _answers(entry: dict[str, Any]) -> list[dict[str, Any]]:
     return [] if _is_impossible(entry) else entry["answers"]
 
 
-def _check_ids(questions: Sequence[Question], source: str) -> None:
-    """Predictions go by id: a question may stand there twice, two questions may not share an id."""
+def check_ids(questions: Sequence[Question], source: str) -> None:
+    """Predictions go by id: a question may stand there twice; UserError where two questions share an id."""
     asked: dict[str, tuple[str, str]] = {}
     for question in questions:
         content = question.question, question.passage

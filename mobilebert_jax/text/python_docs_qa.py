@@ -1,4 +1,4 @@
-"""Question sets by name; `builtin:python-docs-qa` asks what the functions of the standard library do."""
+"""`builtin:python-docs-qa`: questions that ask what the functions of the standard library do."""
 
 import functools
 import hashlib
@@ -10,8 +10,6 @@ from typing import Any
 from mobilebert_jax.text.docstring_prose import paragraphs
 from mobilebert_jax.text.python_library import library_docstrings
 from mobilebert_jax.text.sentences import split_sentences
-from mobilebert_jax.text.squad_json import read_squad, split_squad
-from mobilebert_jax.utils.errors import UserError
 
 BUILTIN = "builtin:python-docs-qa"
 
@@ -71,19 +69,6 @@ class Entry:
     def text(self) -> str:
         """Two lines: 'loads', 'Deserialize a document.'"""
         return f"{self.heading}{self.summary}."
-
-
-def open_questions(spec: str) -> dict[str, dict[str, Any]]:
-    """`{"train": squad, "heldout": squad}` of `builtin:python-docs-qa` or of a SQuAD json file.
-
-    A file is split by article, a tenth held out. Raises UserError for an unknown builtin and for a file that is missing
-    or no SQuAD json.
-    """
-    if spec == BUILTIN:
-        return build_questions()
-    if spec.startswith("builtin:"):
-        raise UserError(f"questions {spec!r}: there is no such builtin set; {BUILTIN} is the one there is")
-    return split_squad(read_squad(spec), heldout_fraction=0.1)
 
 
 def build_questions(seed: int = 0) -> dict[str, dict[str, Any]]:

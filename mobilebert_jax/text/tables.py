@@ -4,6 +4,7 @@ import dataclasses
 import glob
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,15 @@ def read_data_set(spec: str, config: str = "", split: str = "") -> list[Record]:
     return list(rows(spec, address, config))
 
 
+def has_splits(spec: str) -> bool:
+    """Whether a data set is one of several splits: local files, and folders of a single one, have none."""
+    scheme, _, rest = spec.partition(":")
+    place = parse_address(rest, spec).where.partition(",")[0]
+    if scheme == "tfds" or Path(place).is_dir():
+        return not (Path(place) / "state.json").is_file()
+    return not any(map(os.path.isfile, glob.iglob(place, recursive=True)))
+
+
 def _hugging_face(spec: str, address: Address, config: str) -> Iterator[Record]:
     datasets = library("datasets", spec)
     place, _, named = address.where.partition(",")
@@ -162,13 +172,23 @@ def _tfds(spec: str, address: Address, config: str) -> Iterator[Record]:
 
 
 def _named(values: dict[str, Any], names: dict[str, Sequence[str]]) -> dict[str, Any]:
-    """Bytes as text, numpy's numbers as Python's, classes by name."""
+    """Plain values, classes by name."""
 
-    def plain(name: str, value: Any) -> Any:
-        value = value.decode("utf-8") if isinstance(value, bytes) else value
-        value = value.item() if hasattr(value, "item") else value
+    def named(name: str, value: Any) -> Any:
+        value = _plain(value)
         if name in names and isinstance(value, int):
             return names[name][value] if value >= 0 else None
         return value
 
-    return {name: plain(name, value) for name, value in values.items()}
+    return {name: named(name, value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Bytes as text, numpy's numbers as Python's, arrays as lists, also inside of objects and lists."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_plain, value))
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    return _plain(value.tolist()) if hasattr(value, "tolist") else value

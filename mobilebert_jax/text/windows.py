@@ -29,6 +29,7 @@ class Windows:
     char_end: np.ndarray  # [n, S] int32
     in_passage: np.ndarray  # [n, S] bool, passage tokens
     max_context: np.ndarray  # [n, S] bool, passage tokens for which no other window shows more context
+    cut: tuple[int, ...] = ()  # questions that lost their last pieces
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -86,11 +87,13 @@ def build_windows(
     rows: dict[str, int] = {}
     passage_row = np.array([rows.setdefault(passage, len(rows)) for passage in passages], np.int64)
     asked = _tokenize(tokenizer, questions)
+    cut = np.flatnonzero(asked.length > max_query_length)
     asked = replace(asked, length=np.minimum(asked.length, max_query_length))
     read = _tokenize(tokenizer, list(rows)).take(passage_row)
     room = sequence_length - asked.length - 3
     _check_room(room, questions, sequence_length)
-    return _fill(tokenizer, asked, read, _slide(read.length, room, doc_stride), sequence_length)
+    windows = _fill(tokenizer, asked, read, _slide(read.length, room, doc_stride), sequence_length)
+    return replace(windows, cut=tuple(cut.tolist()))
 
 
 def _fill(tokenizer: Tokenizer, asked: _Pieces, read: _Pieces, chunks: _Chunks, sequence_length: int) -> Windows:

@@ -80,14 +80,11 @@ def test_squad1_always_answers_and_asks_only_what_has_an_answer(command, finishe
 
 def test_evaluate_on_the_builtin_set_adds_baselines(command, finished_run, dataset, monkeypatch, tiny_run):
     squad = json.loads((tiny_run.folder / "questions.json").read_text())
-    monkeypatch.setattr("mobilebert_jax.recipes.questions.open_questions", lambda spec: dict.fromkeys(PARTS, squad))
+    monkeypatch.setattr("mobilebert_jax.recipes.questions.read_heldout", lambda spec: squad)
     words = ("evaluate", f"--model={finished_run / 'model'}", "--dataset=builtin:python-docs-qa")
     scores = json.loads(command(*words, "--json")[1])
     assert scores["baselines"]["first_sentence"]["HasAns_exact"] == 100
     assert "baseline first_sentence" in command(*words)[1]
-
-
-PARTS = ("train", "heldout")
 
 
 @pytest.mark.parametrize("folder", ["teacher/model", "distill/model"])

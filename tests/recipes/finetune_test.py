@@ -14,7 +14,7 @@ from mobilebert_jax.models.initialise import abstract_params
 from mobilebert_jax.models.pretrained import save_pretrained
 from mobilebert_jax.recipes.evaluate import load_answerer
 from mobilebert_jax.recipes.finetune import finetune_phase, read_encoder
-from mobilebert_jax.recipes.questions import load_questions
+from mobilebert_jax.recipes.questions import load_question_sets
 from mobilebert_jax.text.tokenizer import train_tokenizer
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.trees import named_leaves
@@ -49,7 +49,8 @@ def test_the_encoder_of_any_folder_is_what_is_trained_on(config, tmp_path, token
     assert named_leaves(encoder).keys() == expected.keys()
     assert all(np.array_equal(leaf, expected[name]) for name, leaf in named_leaves(encoder).items())
 
-    train, _ = load_questions(str(tiny_run.folder / "questions.json"), "squad2")
+    config.finetune.questions = str(tiny_run.folder / "questions.json")
+    train = load_question_sets(config.finetune, "squad2").train
     phase = finetune_phase(config, found, encoder, tokenizer, train)
     begun = jax.eval_shape(phase.init)
     assert begun["encoder"].keys() == encoder.keys() and begun["span"]["kernel"].shape == (32, 2)
@@ -69,7 +70,8 @@ def test_a_pooler_is_not_missed(config, tmp_path, tokenizer, tiny_run):
         warnings.simplefilter("error")
         found, encoder, _ = read_encoder(small(config), tmp_path / "m")
         assert load_answerer(tmp_path / "m").sequence_length == 24
-    train, _ = load_questions(str(tiny_run.folder / "questions.json"), "squad2")
+    config.finetune.questions = str(tiny_run.folder / "questions.json")
+    train = load_question_sets(config.finetune, "squad2").train
     begun = jax.eval_shape(finetune_phase(config, found, encoder, tokenizer, train).init)
     assert begun["encoder"].keys() == {"embeddings", "layers"}
 

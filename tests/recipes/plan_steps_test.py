@@ -15,7 +15,7 @@ from mobilebert_jax.parallel.rules import preset
 from mobilebert_jax.recipes.data import prepare, pretraining_examples
 from mobilebert_jax.recipes.finetune import finetune_phase
 from mobilebert_jax.recipes.plan_steps import abstract_batch, is_teachers, phase_steps
-from mobilebert_jax.recipes.questions import load_questions
+from mobilebert_jax.recipes.questions import load_question_sets
 from mobilebert_jax.recipes.settings import PHASES, model_config
 from mobilebert_jax.recipes.work import recipe_work
 from mobilebert_jax.training import transfer
@@ -179,7 +179,7 @@ def test_an_abstract_batch_looks_like_a_real_one(tiny_run, tmp_path):
     config.data.packing = True
     packed = pretraining_examples(config, config.teacher, data.train, data.tokenizer, 0).batch(0)
     assert shapes(abstract_batch(config.teacher, packing=True)) == shapes(packed)
-    questions = load_questions(config.finetune.questions, "squad2")[0]
+    questions = load_question_sets(config.finetune, "squad2").train
     cfg = model_config(config, "student", data.tokenizer.vocab_size)
     encoder = init_params(build_model(cfg, "pretraining"), 0)["encoder"]
     phase = finetune_phase(config, cfg, encoder, data.tokenizer, questions)

@@ -2,10 +2,15 @@ import json
 
 import pytest
 
-from mobilebert_jax.tasks.squad_data import Question, load_squad, parse_squad
+from mobilebert_jax.tasks.squad_data import Question, parse_squad
+from mobilebert_jax.text.question_sets import read_questions
 from mobilebert_jax.utils.errors import UserError
 
 PASSAGE = "Cats sleep. Dogs run."
+
+
+def load(path):
+    return parse_squad(read_questions(str(path), "train"), str(path))
 
 
 def squad(*entries, passage=PASSAGE):
@@ -21,7 +26,7 @@ def test_questions_of_both_versions_are_read(tmp_path):
     path = tmp_path / "pets.json"
     none = {"is_impossible": True, "answers": [], "plausible_answers": [{"text": "Dogs", "answer_start": 12}]}
     path.write_text(json.dumps(squad(entry("sleeps"), entry("flies", **none))))
-    assert load_squad(path) == [
+    assert load(path) == [
         Question("sleeps", "Pets", "Who sleeps?", PASSAGE, (("Cats", 0),), False),
         Question("flies", "Pets", "Who flies?", PASSAGE, (), True),
     ]
@@ -34,13 +39,13 @@ def test_a_file_of_another_form_is_refused_by_name(tmp_path, content):
     path = tmp_path / "wrong.json"
     path.write_text(content)
     with pytest.raises(UserError, match=r"wrong\.json") as caught:
-        load_squad(path)
+        load(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.json"):
-        load_squad(tmp_path / "nowhere.json")
+        load(tmp_path / "nowhere.json")
 
 
 def test_one_id_for_two_questions_is_refused():

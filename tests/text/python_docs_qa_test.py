@@ -1,6 +1,7 @@
 import pytest
 
-from mobilebert_jax.text.python_docs_qa import build_questions, module_entries, open_questions
+from mobilebert_jax.text.python_docs_qa import build_questions, module_entries
+from mobilebert_jax.text.question_sets import open_questions
 from mobilebert_jax.utils.errors import UserError
 
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from mobilebert_jax.text.python_docs_qa import open_questions
+from mobilebert_jax.text.question_sets import open_questions
 from mobilebert_jax.text.squad_json import read_squad, split_squad
 from mobilebert_jax.utils.errors import UserError
 
