@@ -51,4 +51,6 @@ def get_config():
         config[name].update({"steps": steps, "log_every": 20, "evaluate_batches": 8})
         config[name].update({"evaluate_every": 200, "save_every": 200})
         config[name].optimizer.warmup_steps = 0 if name == "transfer" else steps // 10
+    # Scored once, at the end.
+    config.finetune.update({"select": "last", "evaluate_every": 0})
     return config

@@ -47,6 +47,8 @@ def get_config():
         config[name].update({"evaluate_every": 200, "save_every": 500})
         config[name].optimizer.warmup_steps = 0 if name == "transfer" else steps // 10
     config.teacher.evaluate_every = 1000
+    # Scored once, at the end.
+    config.finetune.update({"select": "last", "evaluate_every": 0})
     # What --config.glue.dataset=FOLDER adds to a run. Small models want a far larger rate than large ones.
     config.glue.tasks = tuple(GLUE_EPOCHS)
     config.glue.update({task: (32, 5e-4, epochs) for task, epochs in GLUE_EPOCHS.items()})

@@ -14,6 +14,7 @@ from mobilebert_jax.cli.label_tables import print_glue, print_label_results, pri
 from mobilebert_jax.cli.plan import plan  # noqa: F401 (a command too)
 from mobilebert_jax.cli.tables import print_answers, print_estimate, print_json, print_results, print_scores
 from mobilebert_jax.cli.weights import export_weights, import_weights  # noqa: F401 (commands too)
+from mobilebert_jax.models.folder_config import CONFIG, read_folder_config
 from mobilebert_jax.parallel.processes import is_first
 from mobilebert_jax.parallel.start import start
 from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
@@ -33,6 +34,9 @@ from mobilebert_jax.training.stopping import Stopper, interruptible
 from mobilebert_jax.training.trace import Traced
 from mobilebert_jax.utils.addresses import below, is_address
 from mobilebert_jax.utils.errors import Stopped, UserError
+
+WINDOW = 384
+"""Tokens, of configs/squad.py."""
 
 
 def run(options: argparse.Namespace) -> None:
@@ -84,12 +88,14 @@ def finetune(options: argparse.Namespace) -> None:
     """A task on a given model folder, by default in a folder beside the config's run."""
     _join_processes(options)
     labelled = options.task in LABEL_TASKS
+    options.model = local_copy(options.model, "--model")
     config, source = load_with_source(_with_default_config(options), _overrides(options))
-    workdir = _workdir(options, "" if labelled and options.config.startswith("configs/glue") else f"-{options.task}")
+    preset = options.config.startswith(("configs/glue", "configs/squad"))
+    workdir = _workdir(options, "" if preset else f"-{options.task}")
     traced = _traced(options)
     tune = finetune_labels_folder if labelled else finetune_folder
     stopper = options.stopper
-    given = local_copy(options.model, "--model"), options.task
+    given = options.model, options.task
     if options.seeds != 1 or options.sweep:
         wanted = repeats(config, options.seeds, options.sweep)
         alone = lambda config, folder: tune(config, *given, folder, stopper, source, traced)  # noqa: E731
@@ -212,10 +218,12 @@ def print_config(options: argparse.Namespace) -> None:
 def _overrides(options: argparse.Namespace) -> list[str]:
     """Those given, and what other options mean by another name."""
     labelled = getattr(options, "task", "") in LABEL_TASKS
-    given = {name: getattr(options, name, "") for name in ("dev", "text", "text_pair", "label", "bad_rows")}
-    for name in given if not labelled else ():
+    of_labels, of_questions = ("text", "text_pair", "label", "bad_rows"), ("bad_answers",)
+    given = {name: getattr(options, name, "") for name in ("dev", *of_labels, *of_questions)}
+    for name in of_questions if labelled else of_labels:
         if given[name]:
-            raise UserError(f"--{name}={given[name]}: is for labelled texts, not for {getattr(options, 'task', '')}")
+            kind = "questions" if labelled else "labelled texts"
+            raise UserError(f"--{name}={given[name]}: is for {kind}, not for {getattr(options, 'task', '')}")
     named = {
         **{f"finetune.{name}": value for name, value in given.items()},
         "finetune.dataset" if labelled else "finetune.questions": getattr(options, "dataset", ""),
@@ -226,10 +234,25 @@ def _overrides(options: argparse.Namespace) -> list[str]:
 
 
 def _with_default_config(options: argparse.Namespace) -> str:
-    """The config given; of `finetune`, by default the task's own."""
+    """The config given; of `finetune`, by default the task's own, or that of the run which goes on."""
     if not options.config:
-        options.config = f"configs/glue.py:{options.task}" if options.task in LABEL_TASKS else "configs/demo.py"
+        begun = Path(options.workdir or ".", "config.json")
+        if options.task in LABEL_TASKS:
+            options.config = f"configs/glue.py:{options.task}"
+        elif options.workdir and not is_address(options.workdir) and begun.is_file():
+            options.config = str(begun)
+        elif not options.dataset or options.dataset.startswith("builtin:"):
+            options.config = "configs/demo.py"
+        else:
+            options.config = f"configs/squad.py:{options.task}{_shorter_windows(options.model)}"
     return options.config
+
+
+def _shorter_windows(model: str) -> str:
+    """What configs/squad.py is told of a model with fewer positions than its windows have tokens."""
+    path = Path(model, CONFIG)
+    positions = read_folder_config(path).cfg.max_position_embeddings if path.is_file() else WINDOW
+    return f",{positions}" if positions < WINDOW else ""
 
 
 def report(options: argparse.Namespace) -> None:

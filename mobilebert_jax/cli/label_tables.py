@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mobilebert_jax.cli.tables import COLUMNS
+
 
 def print_label_results(results: Mapping[str, Any]) -> None:
     """A fine-tuned model beside the baselines, one row each; one table for every part of the dev set."""
@@ -44,7 +46,8 @@ def print_label_scores(scores: Mapping[str, Any]) -> None:
 def print_repeats(results: Mapping[str, Any]) -> None:
     """Mean and deviation over the seeds, a row for each point of the grid, the best first; then the baselines."""
     points = results["points"]
-    figures = list(points[0]["student"])
+    found = points[0]["student"]
+    figures = [name for name in COLUMNS if name in found] or list(found)
     count = len(results["seeds"])
     print(f"{results['task']}, {count} seed{'s' if count > 1 else ''}".ljust(44) + "".join(f"{n:>18}" for n in figures))
     for point in points:

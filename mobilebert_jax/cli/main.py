@@ -181,7 +181,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run_options(command: argparse.ArgumentParser, trains: bool = True, config: str = "configs/demo.py") -> None:
-    text = "default: %(default)s" if config else "default: configs/demo.py for SQuAD, configs/glue.py:TASK for labels"
+    text = (
+        "default: %(default)s"
+        if config
+        else "default: the task's preset in configs/squad.py or glue.py; of builtin questions configs/demo.py"
+    )
     command.add_argument("--config", default=config, metavar="FILE[:ARG,...]", help=text)
     text = "the run's folder, or gs://bucket/run (default: runs/ and the config's name)"
     command.add_argument("--workdir", default="", help=text)
@@ -219,13 +223,16 @@ def _finetune_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", required=True, help="the pretrained model folder, with its tokenizer")
     _task_option(command)
     text = (
-        "SQuAD json or builtin:python-docs-qa; GLUE's folder; your own .tsv, .jsonl; hf:, tfds: (default: the config's)"
+        "SQuAD json, builtin:python-docs-qa; GLUE's folder; your own .tsv, .jsonl; hf:, tfds: (default: the config's)"
     )
     command.add_argument("--dataset", default="", help=text)
     command.add_argument("--seeds", type=int, default=1, metavar="N", help="so many runs with seeds of their own")
     text = "a run a point, such as 'batch_size=16,32;learning_rate=1e-5,5e-5;epochs=3', or paper: its whole grid"
     command.add_argument("--sweep", default="", metavar="GRID", help=text)
-    command.add_argument("--dev", default="", help="of your own labels: what decides (default: a tenth of the texts)")
+    text = "of SQuAD and your own labels: what decides (default: a tenth; of a data set its split validation)"
+    command.add_argument("--dev", default="", help=text)
+    text = "questions whose answer is not where its offset says: drop (default) and count, or refuse"
+    command.add_argument("--bad_answers", default="", choices=["drop", "refuse"], help=text)
     _column_options(command)
 
 

@@ -19,6 +19,17 @@ def print_results(results: Mapping[str, Any]) -> None:
     print(f"{results['questions']} held-out questions".ljust(28) + "".join(f"{COLUMNS[name]:>17}" for name in columns))
     for name, scores in rows.items():
         print(f"  {name:<26}" + "".join(f"{scores[column]:>17.1f}" for column in columns))
+    print_thresholds(results["student"])
+    if results["best_step"] != results["steps"]:
+        print(f"chosen: step {results['best_step']:,} of {results['steps']:,}")
+
+
+def print_thresholds(scores: Mapping[str, Any]) -> None:
+    """What another threshold for "no answer" would have scored, where that was looked for."""
+    for name in ("exact", "f1"):
+        if f"best_{name}" in scores:
+            best, threshold = scores[f"best_{name}"], scores[f"best_{name}_thresh"]
+            print(f'best {name} {best:.1f}, if "no answer" wins when more than {threshold:.2f} above the best span')
 
 
 def print_scores(scores: Mapping[str, Any]) -> None:

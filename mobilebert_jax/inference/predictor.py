@@ -17,13 +17,18 @@ Predict = Callable[[Batch], tuple[Array, Array]]
 
 def make_predictor(model: Any, params: Params) -> Predict:
     """The jitted `Predict` of a model whose output is a `SpanOutput`."""
+    return functools.partial(span_forward(model), params)
+
+
+def span_forward(model: Any) -> Callable[[Params, Batch], tuple[Array, Array]]:
+    """Jitted (parameters, batch) -> start and end logits, for parameters that change."""
 
     @jax.jit
     def forward(params: Params, batch: Batch) -> tuple[Array, Array]:
         out = model.apply({"params": params}, batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])
         return out.start_logits, out.end_logits
 
-    return functools.partial(forward, params)
+    return forward
 
 
 def predict_windows(

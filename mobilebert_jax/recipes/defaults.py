@@ -91,9 +91,10 @@ def default_config() -> ConfigDict:
             "text_pair": "",  # empty: an example is one text
             "label": "label",
             "bad_rows": "refuse",  # lines of a tsv file with a wrong number of columns, or "drop" and count them
+            # Of both.
             "epochs": 0.0,  # in place of steps; evaluate_every and save_every of 0 then mean once an epoch
             "warmup_share": 0.1,  # of the steps, in place of warmup_steps, where there are epochs
-            "select": "best",  # on the dev set, or "last"
+            "select": "best",  # on the dev set, or "last"; this and evaluate_every=0: scored at the end alone
             "patience": 0,  # evaluations in a row without a better one that end the phase; 0: never
         }
     )

@@ -20,7 +20,7 @@ def evaluate_folder(
 
     exact, f1, total; for squad2 also HasAns_* and NoAns_*, best_f1 and best_exact with their thresholds; for the
     builtin set also `baselines`, the scores of what answers without reading the question. `output` is a folder for
-    predictions.json, nbest_predictions.json and null_odds.json.
+    predictions.json, nbest_predictions.json and, for squad2, null_odds.json.
 
     Raises:
         UserError: no such model, no trained span head in it, or no such questions.
@@ -42,7 +42,7 @@ def evaluate_folder(
         batch_size=batch_size,
     )
     if output:
-        write_predictions(predictions, output)
+        write_predictions(predictions, output, task)
     scores = model_scores(questions, predictions, task)
     return scores | ({"baselines": baselines(questions, task)} if dataset.startswith("builtin:") else {})
 

@@ -19,7 +19,6 @@ from mobilebert_jax.tasks.squad_predict import Predictions, best_threshold, pred
 from mobilebert_jax.tasks.squad_scores import score_predictions
 from mobilebert_jax.text.question_sets import open_questions, read_heldout
 from mobilebert_jax.text.squad_rows import is_data_set
-from mobilebert_jax.text.tables import BAD_ROWS
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.utils.errors import UserError
 
@@ -44,10 +43,6 @@ def load_question_sets(settings: ConfigDict, task: str) -> QuestionSets:
     Raises:
         UserError: no such task, set or split, or answers that `bad_answers` refuses.
     """
-    if settings.bad_answers not in BAD_ROWS:
-        raise UserError(
-            f"finetune.bad_answers={settings.bad_answers!r}: must be one of {', '.join(reversed(BAD_ROWS))}"
-        )
     parts = open_questions(settings.questions, settings.dev)
     sources = {"train": settings.questions, "heldout": settings.dev or settings.questions}
     train, dev = (of_task(parse_squad(parts[part], source), task, source) for part, source in sources.items())
@@ -96,7 +91,7 @@ def of_task(questions: Sequence[Question], task: str, source: str) -> list[Quest
 
 
 def answer_all(
-    predict: Predict, tokenizer: Tokenizer, questions: Sequence[Question], task: str, **settings: int
+    predict: Predict, tokenizer: Tokenizer, questions: Sequence[Question], task: str, **settings: Any
 ) -> Predictions:
     """`predict_questions` with the task's threshold; `settings` are its lengths and sizes."""
     return predict_questions(predict, tokenizer, questions, threshold=THRESHOLDS[task], **settings)

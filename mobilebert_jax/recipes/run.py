@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from mobilebert_jax.recipes.data import (
     prepare_share,
     text_inputs,
 )
-from mobilebert_jax.recipes.finetune import finetune
+from mobilebert_jax.recipes.finetune import QUESTIONS
 from mobilebert_jax.recipes.glue import check_glue
 from mobilebert_jax.recipes.layouts import check_layout, check_network, make_layout, reader
 from mobilebert_jax.recipes.lock import locked_share
@@ -43,6 +44,7 @@ from mobilebert_jax.recipes.settings import (
     transfer_pair,
 )
 from mobilebert_jax.recipes.student import Teacher
+from mobilebert_jax.recipes.tuning import tune
 from mobilebert_jax.recipes.watch import check_traced, time_spent
 from mobilebert_jax.recipes.work import recipe_work
 from mobilebert_jax.recipes.workdir import claim, file_input, unchanged_if_refused
@@ -204,9 +206,8 @@ class _Recipe:
 
     def finetune(self) -> dict[str, Any]:
         """Question answering on the distilled student, scored on held-out questions."""
-        return finetune(
-            self.config, self._model("distill"), "squad2", self.place, self.stopper, self.layout, *self.watched
-        )
+        load = functools.partial(load_question_sets, self.config.finetune, "squad2")
+        return tune(QUESTIONS, self.config, self._model("distill"), load, self.place, self.stopper, *self.watched)
 
     def _transferred(self, teacher: Teacher) -> Params | None:
         """The student after knowledge transfer; None where transfer is part of distillation or left out."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from mobilebert_jax.models.folder_config import CONFIG, read_folder_config
 from mobilebert_jax.models.pretrained import from_pretrained, save_pretrained
 from mobilebert_jax.parallel.processes import first_says, on_first, whole
 from mobilebert_jax.training.checkpoint_reader import finished_steps
@@ -60,7 +61,8 @@ class BestOnDev:
 
     def chosen_params(self) -> Params:
         """The parameters of `chosen`, as they were kept."""
-        return from_pretrained(self._candidate(self.chosen()[0]), head="classification")[1]
+        path = self._candidate(self.chosen()[0])
+        return from_pretrained(path, head=read_folder_config(path / CONFIG).head)[1]
 
     def clear(self) -> None:
         """Removes the candidates, once the chosen one is elsewhere."""

@@ -210,6 +210,8 @@ def check_phase(config: ConfigDict, name: str) -> None:
     if name != "finetune":
         with _named(name, name):
             check_sizes(phase.batch_size, phase.sequence_length, phase.max_predictions, config.data.mask_probability)
+    if name == "finetune":
+        check_tuning(config)
     if name == "finetune" and not phase.dataset and phase.max_query_length + 3 >= phase.sequence_length:
         raise UserError(
             f"finetune.max_query_length={phase.max_query_length}: leaves a window of "
@@ -217,10 +219,10 @@ def check_phase(config: ConfigDict, name: str) -> None:
         )
 
 
-def check_labels(config: ConfigDict) -> None:
-    """The settings of fine-tuning on labelled texts; UserError names the one that cannot be."""
+def check_tuning(config: ConfigDict) -> None:
+    """The settings of every fine-tuning; UserError names the one that cannot be."""
     settings = config.finetune
-    for name, choices in (("bad_rows", BAD_ROWS), ("select", SELECTIONS)):
+    for name, choices in (("bad_rows", BAD_ROWS), ("bad_answers", BAD_ROWS), ("select", SELECTIONS)):
         if settings[name] not in choices:
             raise UserError(f"finetune.{name}={settings[name]!r}: must be one of {', '.join(choices)}")
     if settings.epochs < 0 or settings.patience < 0:
@@ -229,6 +231,12 @@ def check_labels(config: ConfigDict) -> None:
         )
     if not 0 <= settings.warmup_share <= 1:
         raise UserError(f"finetune.warmup_share={settings.warmup_share}: must be from 0 to 1")
+
+
+def check_labels(config: ConfigDict) -> None:
+    """The settings of fine-tuning on labelled texts; UserError names the one that cannot be."""
+    check_tuning(config)
+    settings = config.finetune
     for name in ("text", "label"):
         if not settings[name]:
             raise UserError(f"finetune.{name} is empty: it names a column")

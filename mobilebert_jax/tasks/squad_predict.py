@@ -55,7 +55,7 @@ def predict_questions(
     threshold: float = 0.0,
     progress: bool = True,
 ) -> Predictions:
-    """Answers all questions with `predict`; a bar on a terminal.
+    """Answers all questions with `predict`; with `progress` a bar on a terminal, and a warning of questions cut short.
 
     `predict` is called with `batch_size` windows of a few lengths, without `bucketing` of `sequence_length`.
     Follows google-research/bert run_squad.py (`write_predictions`): "no answer" wins when its score exceeds the best
@@ -66,7 +66,7 @@ def predict_questions(
     shape = {"sequence_length": sequence_length, "doc_stride": doc_stride, "max_query_length": max_query_length}
     buckets = window_buckets(sequence_length, bucketing)
     with tqdm(total=len(questions), desc="answering", unit=" questions", disable=None if progress else True) as bar:
-        for group, windows in window_groups(tokenizer, questions, **shape):
+        for group, windows in window_groups(tokenizer, questions, **shape, warn=progress):
             logits = predict_windows(predict, windows, buckets, batch_size, _advance(bar, len(group), len(windows)))
             spans, null_scores = best_spans(windows, *logits, n_best=n_best, max_answer_length=max_answer_length)
             for question, candidates, null_score in zip(group, spans, null_scores.tolist(), strict=True):
@@ -83,11 +83,12 @@ def best_texts(nbest: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, st
     return {name: next((entry["text"] for entry in entries if entry["text"]), "") for name, entries in nbest.items()}
 
 
-def write_predictions(predictions: Predictions, folder: str | Path) -> None:
-    """Writes predictions.json, nbest_predictions.json and null_odds.json, each atomically."""
+def write_predictions(predictions: Predictions, folder: str | Path, task: str = "squad2") -> None:
+    """Writes predictions.json, nbest_predictions.json and, for squad2, null_odds.json, each atomically."""
     write_json(Path(folder) / "predictions.json", predictions.texts)
     write_json(Path(folder) / "nbest_predictions.json", predictions.nbest)
-    write_json(Path(folder) / "null_odds.json", predictions.null_odds)
+    if task == "squad2":
+        write_json(Path(folder) / "null_odds.json", predictions.null_odds)
 
 
 def best_threshold(questions: Sequence[Question], predictions: Predictions) -> dict[str, float]:

@@ -20,11 +20,17 @@ _LEAST_CHARACTERS = 500
 
 
 def window_groups(
-    tokenizer: Tokenizer, questions: Sequence[Question], *, sequence_length: int, doc_stride: int, max_query_length: int
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    *,
+    sequence_length: int,
+    doc_stride: int,
+    max_query_length: int,
+    warn: bool = True,
 ) -> Iterator[tuple[list[Question], Windows]]:
     """Consecutive questions with their windows, so that memory does not grow with the number of questions.
 
-    A warning counts and names those that were cut after `max_query_length` pieces, once all windows are there.
+    With `warn` a warning counts and names those that were cut after `max_query_length` pieces, once all windows are there.
     """
     cut: list[Question] = []
     weights = np.cumsum([max(len(question.passage), _LEAST_CHARACTERS) for question in questions])
@@ -42,5 +48,5 @@ def window_groups(
         )
         cut += [group[place] for place in windows.cut]
         yield group, windows
-    if cut:
+    if cut and warn:
         _LOG.warning("%d questions cut after %d tokens (%s)", len(cut), max_query_length, named(cut))

@@ -12,8 +12,9 @@ from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import abstract_params
 from mobilebert_jax.models.pretrained import save_pretrained
+from mobilebert_jax.recipes.encoders import read_encoder
 from mobilebert_jax.recipes.evaluate import load_answerer
-from mobilebert_jax.recipes.finetune import finetune_phase, read_encoder
+from mobilebert_jax.recipes.finetune import finetune_phase
 from mobilebert_jax.recipes.questions import load_question_sets
 from mobilebert_jax.text.tokenizer import train_tokenizer
 from mobilebert_jax.utils.errors import UserError

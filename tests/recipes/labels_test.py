@@ -5,8 +5,8 @@ import pytest
 
 from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.recipes.evaluate_labels import average_runs, class_order
-from mobilebert_jax.recipes.finetune_labels import with_steps
 from mobilebert_jax.recipes.labels import baseline_scores, load_label_sets, part_scores
+from mobilebert_jax.recipes.tuning import with_steps
 from mobilebert_jax.utils.errors import UserError
 from tests.tasks.glue_files import write_glue
 
