@@ -99,7 +99,7 @@ def answer_all(
 
 def task_scores(questions: Sequence[Question], texts: Mapping[str, str], task: str) -> dict[str, float | int]:
     """exact, f1 (percent) and total; for squad2 also HasAns_* and NoAns_*."""
-    scores = score_predictions(questions, texts)
+    scores = score_predictions(questions, texts, task)
     return scores if task == "squad2" else {name: scores[name] for name in ("exact", "f1", "total")}
 
 

@@ -19,26 +19,35 @@ def normalize_answer(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
 
 
-def question_scores(questions: Sequence[Question], predictions: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray]:
+def question_scores(
+    questions: Sequence[Question], predictions: Mapping[str, str], task: str = "squad2"
+) -> tuple[np.ndarray, np.ndarray]:
     """Exact match and F1 of each question, `[Q]` float64 in [0, 1]: the best over its answers.
 
-    A question without answers is right only when nothing is predicted. Raises UserError when a prediction is missing.
+    A question without answers is right only when nothing is predicted. The two scripts part ways where nothing is left
+    of a text once it is normalised: for squad2 such an answer counts only where there is no other, and agrees with an
+    empty prediction; for squad1 it has an F1 of 0 with everything. Raises UserError when a prediction is missing.
     """
     missing = [question.id for question in questions if question.id not in predictions]
     if missing:
         raise UserError(f"{len(missing)} of {len(questions)} questions have no prediction, the first is {missing[0]!r}")
-    pairs = [_best_match(question, predictions[question.id]) for question in questions]
+    match = _best_match_1 if task == "squad1" else _best_match_2
+    golds = [[normalize_answer(text) for text, _ in question.answers] or [""] for question in questions]
+    said = [normalize_answer(predictions[question.id]) for question in questions]
+    pairs = list(map(match, golds, said))
     exact, f1 = np.array(pairs, np.float64).reshape(-1, 2).T
     return exact, f1
 
 
-def score_predictions(questions: Sequence[Question], predictions: Mapping[str, str]) -> dict[str, float | int]:
+def score_predictions(
+    questions: Sequence[Question], predictions: Mapping[str, str], task: str = "squad2"
+) -> dict[str, float | int]:
     """`exact`, `f1` in percent and `total`; the same for questions with (HasAns_) and without (NoAns_) an answer.
 
     Predictions go by question id, "" for no answer. A part without questions has total 0 and scores 0. Raises UserError
     when a prediction is missing.
     """
-    exact, f1 = question_scores(questions, predictions)
+    exact, f1 = question_scores(questions, predictions, task)
     answered = np.array([bool(question.answers) for question in questions], bool)
     parts = {"": np.ones_like(answered), "HasAns_": answered, "NoAns_": ~answered}
     scores: dict[str, float | int] = {}
@@ -50,15 +59,17 @@ def score_predictions(questions: Sequence[Question], predictions: Mapping[str, s
     return scores
 
 
-def _best_match(question: Question, prediction: str) -> tuple[bool, float]:
-    predicted = normalize_answer(prediction)
-    golds = {normalize_answer(text) for text, _ in question.answers} - {""} or {""}
+def _best_match_1(golds: Sequence[str], predicted: str) -> tuple[bool, float]:
     return predicted in golds, max(_f1(predicted.split(), gold.split()) for gold in golds)
 
 
+def _best_match_2(golds: Sequence[str], predicted: str) -> tuple[bool, float]:
+    golds = [gold for gold in golds if gold] or [""]
+    exact, f1 = _best_match_1(golds, predicted)
+    return exact, f1 if predicted and golds[0] else float(exact)
+
+
 def _f1(predicted: list[str], gold: list[str]) -> float:
-    if not predicted or not gold:
-        return float(predicted == gold)
     common = (Counter(predicted) & Counter(gold)).total()
     if not common:
         return 0.0

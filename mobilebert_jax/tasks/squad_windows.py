@@ -30,7 +30,7 @@ def window_groups(
 ) -> Iterator[tuple[list[Question], Windows]]:
     """Consecutive questions with their windows, so that memory does not grow with the number of questions.
 
-    With `warn` a warning counts and names those that were cut after `max_query_length` pieces, once all windows are there.
+    With `warn`, those that were cut after `max_query_length` pieces are counted and named once all windows are there.
     """
     cut: list[Question] = []
     weights = np.cumsum([max(len(question.passage), _LEAST_CHARACTERS) for question in questions])

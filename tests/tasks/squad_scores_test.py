@@ -15,8 +15,8 @@ def ask(identity, *answers):
     return Question(identity, "", "?", "passage", tuple((answer, 0) for answer in answers), not answers)
 
 
-def score(gold, prediction):
-    exact, f1 = question_scores([ask("q", *gold)], {"q": prediction})
+def score(gold, prediction, task="squad2"):
+    exact, f1 = question_scores([ask("q", *gold)], {"q": prediction}, task)
     return float(exact[0]), float(f1[0])
 
 
@@ -57,6 +57,13 @@ def official_scores(gold, prediction):
     )
 
 
+def official_scores_1(gold, prediction):
+    """The first version's script: no answer is left out, and where no words are shared F1 is 0."""
+    pairs = [(official_normalize(text), official_normalize(prediction)) for text in gold]
+    exact = max(int(text == said) for text, said in pairs)
+    return exact, max(official_f1(text.split(), said.split()) if text and said else 0 for text, said in pairs)
+
+
 def official_f1(gold, predicted):
     if not gold or not predicted:
         return int(gold == predicted)
@@ -64,15 +71,27 @@ def official_f1(gold, predicted):
     return 2 * same / (len(gold) + len(predicted))
 
 
-WORDS = st.lists(st.sampled_from(["a", "The", "an", "cat", "Cat,", "sat", "'s", "-", "É", "theme", "\t"]), max_size=5)
+WORDS = st.lists(
+    st.sampled_from(
+        ["a", "The", "an", "cat", "Cat,", "sat", "'s", "-", "É", "e\u0301", "東京", "İ", "theme", "\u00a0", "\t"]
+    ),
+    max_size=5,
+)
 TEXT = st.one_of(WORDS.map(" ".join), st.text(max_size=8))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(TEXT, max_size=3), TEXT)
 def test_scores_equal_the_official_rules(gold, prediction):
     assert normalize_answer(prediction) == official_normalize(prediction)
     assert score(gold, prediction) == pytest.approx(official_scores(gold, prediction))
+    if gold:
+        assert score(gold, prediction, "squad1") == pytest.approx(official_scores_1(gold, prediction))
+
+
+def test_what_normalising_leaves_nothing_of_is_scored_by_each_version_s_rule():
+    assert score(["the"], "", "squad1") == score(["!", "cat"], "a", "squad1") == (1, 0)
+    assert score(["the"], "") == (1, 1) and score(["!", "cat"], "a") == (0, 0)
 
 
 def test_the_parts_are_scored_in_percent_and_make_up_the_whole():
