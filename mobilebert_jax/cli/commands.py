@@ -172,6 +172,7 @@ def answer(options: argparse.Namespace) -> None:
         {
             "answers": [vars(found) for found in answers],
             "null_score": answers.null_score,
+            "null_probability": answers.null_probability,
             # Infinite where the passage offers no span at all, which JSON cannot say.
             "score_difference": difference if math.isfinite(difference) else None,
             "explanation": answers.explanation,

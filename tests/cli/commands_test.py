@@ -99,7 +99,7 @@ def test_answer_prints_candidates_with_places_in_the_passage(command, finished_r
     code, out, error = command(*words, "--json")
     assert (code, error) == (0, "") and out.count("\n") == 1
     report = json.loads(out)
-    assert set(report) == {"answers", "null_score", "score_difference", "explanation"}
+    assert set(report) == {"answers", "null_score", "null_probability", "score_difference", "explanation"}
     assert len(report["answers"]) <= 3
     for found in report["answers"]:
         assert PASSAGE[found["start"] : found["end"]] == found["text"]

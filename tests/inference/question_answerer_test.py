@@ -1,13 +1,19 @@
 import functools
 import math
+import warnings
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mobilebert_jax.inference.predictor import make_predictor
 from mobilebert_jax.inference.question_answerer import Answer, QuestionAnswerer
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
-from mobilebert_jax.models.initialise import init_params
+from mobilebert_jax.models.initialise import abstract_params, init_params
 from mobilebert_jax.models.pretrained import save_pretrained
 from mobilebert_jax.text.tokenizer import train_tokenizer
 from mobilebert_jax.utils.errors import UserError
@@ -109,6 +115,7 @@ def test_probabilities_share_one_with_no_answer():
     assert isinstance(found, list) and all(isinstance(answer, Answer) for answer in found)
     weights = np.exp([answer.score for answer in found])
     np.testing.assert_allclose([answer.probability for answer in found], weights / (weights.sum() + np.exp(1.0)))
+    assert found.null_probability == pytest.approx(np.exp(1.0) / (weights.sum() + np.exp(1.0)))
     assert len({(answer.start, answer.end) for answer in found}) == len(found)
 
 
@@ -122,6 +129,7 @@ def test_top_k_limits_the_answers():
 def test_an_empty_passage_has_no_answer_and_says_why(passage):
     found = answerer(pointing_at("zebra")).find_answers("who?", passage)
     assert found == [] and found.score_difference == math.inf and "no span" in found.explanation
+    assert found.null_probability == 1.0
 
 
 @pytest.mark.parametrize("question", ["", " \n"])
@@ -177,3 +185,114 @@ def test_a_tokenizer_with_more_pieces_than_the_model_is_refused(tmp_path):
         UserError, match=f"{tokenizer().vocab_size} pieces, the model only {tokenizer().vocab_size - 1}"
     ):
         QuestionAnswerer.from_pretrained(folder)
+
+
+def random_answerer(zero_pad_embeddings, **settings):
+    """A model of random weights that never stays silent."""
+    cfg = ModelConfig.test_student(
+        vocab_size=tokenizer().vocab_size, max_position_embeddings=48, zero_pad_embeddings=zero_pad_embeddings
+    )
+    model, rng = build_model(cfg, "qa"), np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) * 0.3), abstract_params(model))
+    predict = make_predictor(model, params)
+    return QuestionAnswerer(
+        predict, tokenizer(), **{"sequence_length": 48, "doc_stride": 16, "threshold": math.inf} | settings
+    )
+
+
+@pytest.mark.parametrize("zero_pad_embeddings", [True, False])
+def test_a_passage_has_the_same_answers_alone_and_beside_longer_ones(zero_pad_embeddings):
+    qa = random_answerer(zero_pad_embeddings, batch_size=4)
+    passages = ["zebra sat", "", f"{FILLER} zebra " * 9, "café 東京", " ".join(["cat"] * 33), f"{FILLER} {FILLER}"]
+    asked = [("who ran?", passage) for passage in passages]
+    together = qa.find_answers_batch(asked, top_k=7)
+    alone = [qa.find_answers(*pair, top_k=7) for pair in asked]
+    whole = random_answerer(zero_pad_embeddings, batch_size=4, bucketing=False).find_answers_batch(asked, top_k=7)
+    assert len(together) == len(passages) and not together[1]
+    for passage, found, *others in zip(passages, together, alone, whole, strict=True):
+        assert len(found) == 7 or len(passage.split()) < 4
+        for other in others:
+            assert [(answer.start, answer.end) for answer in found] == [(each.start, each.end) for each in other]
+            for name in ("score", "probability"):
+                ours, theirs = ([getattr(each, name) for each in answers] for answers in (found, other))
+                np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+            assert found.null_score == pytest.approx(other.null_score, rel=1e-5, abs=1e-5)
+    assert qa.find_answers_batch([]) == []
+
+
+@functools.cache
+def any_answerer():
+    """Likes every token a little, by its id and place: any span may be an answer."""
+
+    def predict(batch):
+        liking = np.sin(batch["input_ids"] * 1.7 + np.arange(batch["input_ids"].shape[1]) * 0.3)
+        return liking, np.cos(batch["input_ids"] * 0.9)
+
+    return answerer(predict, threshold=math.inf)
+
+
+PIECES = [
+    "cat",
+    "Zebra",
+    " ",
+    "\t",
+    "\r\n",
+    "\n",
+    "e\u0301",
+    "é",
+    "\u0301",
+    "👩\u200d👧",
+    "🐱",
+    "東京",
+    "שלום",
+    "\u200f",
+]
+PIECES += ["\u200b", "\u00a0", "\ufeff", "عربى", "ﬁ", "ß", "İ", "\ud800", "\x00", ",", "…"]
+UNICODE = st.one_of(st.lists(st.sampled_from(PIECES), max_size=40).map("".join), st.text(max_size=40))
+
+
+@settings(max_examples=150, deadline=None)
+@given(UNICODE)
+def test_offsets_lead_into_any_passage_as_it_was_given(passage):
+    found = any_answerer().find_answers("who?", passage, top_k=50)
+    for answer in found:
+        assert 0 <= answer.start < answer.end <= len(passage)
+        assert answer.text == passage[answer.start : answer.end] and answer.text.strip()
+    assert len({(answer.start, answer.end) for answer in found}) == len(found)
+    assert [answer.score for answer in found] == sorted((answer.score for answer in found), reverse=True)
+    assert sum(answer.probability for answer in found) + found.null_probability <= 1 + 1e-9
+
+
+def test_a_long_passage_is_read_in_batches_of_one_size_and_each_place_answers_once():
+    shapes, inner = set(), pointing_at("zebra")
+
+    def predict(batch):
+        shapes.update(value.shape for value in batch.values())
+        return inner(batch)
+
+    passage = f"{FILLER} " * 2600 + "zebra " + f"{FILLER} " * 10
+    assert len(passage) > 100_000
+    found = answerer(predict, doc_stride=5, batch_size=16).find_answers("who?", passage)
+    assert {rows for rows, _ in shapes} == {16} and max(length for _, length in shapes) == 24
+    assert (found[0].text, found[0].start) == ("zebra", passage.index("zebra"))
+    assert [answer.score for answer in found].count(20) == 1
+
+
+def test_more_answers_than_usual_are_found_if_asked_for():
+    found = any_answerer().find_answers("who?", f"{FILLER} {FILLER}", top_k=60)
+    assert len(found) == 60
+
+
+def test_a_question_that_is_not_read_to_its_end_is_told():
+    qa = answerer(pointing_at("zebra"), max_query_length=3)
+    with pytest.warns(UserWarning, match=r"the question 'who ran who ran\?'\.\.\. is read up to its token 3 only"):
+        assert qa.find_answers("who ran who ran?", "the zebra")[0].text == "zebra"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        qa.find_answers("who ran?", "the zebra")
+
+
+def test_a_smaller_model_keeps_the_proportions_of_stride_and_question(model_folder):
+    qa = QuestionAnswerer.from_pretrained(model_folder)
+    assert (qa.sequence_length, qa.doc_stride, qa.max_query_length) == (32, 10, 5)
+    assert QuestionAnswerer.from_pretrained(model_folder, doc_stride=7).doc_stride == 7

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilebert_jax.tasks import squad_windows
 from mobilebert_jax.tasks.epochs import SORTED_STEPS, Epochs
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_features import SquadFeatures, answer_positions
+from mobilebert_jax.text import window_groups
 from mobilebert_jax.text.tokenizer import train_tokenizer
 from mobilebert_jax.text.windows import build_windows
 from mobilebert_jax.utils.errors import UserError
@@ -77,7 +77,7 @@ def test_an_answer_that_is_not_there_is_refused():
 def test_many_small_groups_give_the_same_features(monkeypatch):
     questions = [ask("the cat sat on mat " * n, ("cat", 4), identity=str(n)) for n in range(1, 12)]
     whole = build(questions, sequence_length=20, doc_stride=5)
-    monkeypatch.setattr(squad_windows, "_GROUP_CHARACTERS", 1000)
+    monkeypatch.setattr(window_groups, "_GROUP_CHARACTERS", 1000)
     parts = build(questions, sequence_length=20, doc_stride=5)
     for name in ("input_ids", "attention_mask", "token_type_ids", "start_positions", "end_positions"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilebert_jax.tasks import squad_windows
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_predict import Predictions, best_threshold, predict_questions, write_predictions
 from mobilebert_jax.tasks.squad_scores import score_predictions
+from mobilebert_jax.text import window_groups
 from mobilebert_jax.text.tokenizer import train_tokenizer
 
 FILLER = "the cat sat on the mat and the dog ran"
@@ -80,7 +80,7 @@ def test_a_threshold_decides_when_to_be_silent():
 
 def test_small_groups_and_other_batch_sizes_change_nothing(monkeypatch):
     whole = predict()
-    monkeypatch.setattr(squad_windows, "_GROUP_CHARACTERS", 600)
+    monkeypatch.setattr(window_groups, "_GROUP_CHARACTERS", 600)
     assert predict(batch_size=3) == whole
     assert predict(batch_size=3, bucketing=False) == whole
 

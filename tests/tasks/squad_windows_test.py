@@ -1,13 +1,13 @@
 import logging
 
-from mobilebert_jax.tasks import squad_windows
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.tasks.squad_windows import window_groups
+from mobilebert_jax.text import window_groups as text_groups
 from mobilebert_jax.text.tokenizer import train_tokenizer
 
 
 def test_questions_that_are_cut_are_counted_once_over_all_groups(caplog, monkeypatch):
-    monkeypatch.setattr(squad_windows, "_GROUP_CHARACTERS", 600)
+    monkeypatch.setattr(text_groups, "_GROUP_CHARACTERS", 600)
     tokenizer = train_tokenizer(["who ran the cat sat"] * 4, 60)
     questions = [Question(str(n), "", "who " * n, "the cat sat", (), True) for n in (2, 5, 3, 4)]
     shape = {"sequence_length": 24, "doc_stride": 8}
