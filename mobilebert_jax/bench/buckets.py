@@ -1,10 +1,11 @@
-"""`bench finetune --task`: what length batches save on a set of labelled texts.
+"""`bench finetune --task`: what length batches save on a task's examples.
 
 Steps of every length that the task's batches have are timed in turn with steps of the whole length; how often each
 length comes is counted over the batches of several groups of steps, as fine-tuning draws them.
 """
 
 import collections
+import functools
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +14,16 @@ import jax
 from ml_collections import ConfigDict
 
 from mobilebert_jax.bench.stepping import TuningStep, seconds
+from mobilebert_jax.models.heads import build_model
+from mobilebert_jax.recipes.encoders import Features
+from mobilebert_jax.recipes.finetune import question_features
 from mobilebert_jax.recipes.labels import load_label_sets
-from mobilebert_jax.recipes.programs import label_model, label_programs
+from mobilebert_jax.recipes.programs import finetune_programs, label_model, label_programs
+from mobilebert_jax.recipes.questions import THRESHOLDS, load_question_sets
 from mobilebert_jax.recipes.settings import model_config
 from mobilebert_jax.tasks.epochs import SORTED_STEPS
 from mobilebert_jax.tasks.label_features import LabelFeatures
-from mobilebert_jax.text.tokenizer import load_tokenizer
+from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.utils.errors import UserError
 
 GROUPS = 4
@@ -28,7 +33,8 @@ GROUPS = 4
 def bench_buckets(config: ConfigDict, task: str, repeats: int) -> dict[str, Any]:
     """Examples a second with and without length batches, their ratio, and what it is made of.
 
-    The set is `config.finetune.dataset`, the words are those of `config.data.tokenizer`, the weights are fresh.
+    The set is `config.finetune.dataset`, or `questions`; the words are those of `config.data.tokenizer`, the weights
+    are fresh.
     `lengths`: for each length of a batch, its share of the steps and the median seconds of `repeats` steps.
 
     Raises:
@@ -36,20 +42,17 @@ def bench_buckets(config: ConfigDict, task: str, repeats: int) -> dict[str, Any]
     """
     if config.data.tokenizer == "train":
         raise UserError("bench finetune --task: give a tokenizer, --config.data.tokenizer=vocab.txt or a model folder")
-    tokenizer, sets = load_tokenizer(config.data.tokenizer), load_label_sets(config.finetune, task)
-    settings = config.finetune
-    features = LabelFeatures.build(tokenizer, sets.train, settings.sequence_length)
+    tokenizer, settings = load_tokenizer(config.data.tokenizer), config.finetune
+    make, work = (_questions if task in THRESHOLDS else _labels)(config, task, tokenizer)
+    features = make(True)
     batches = {}
     counted: collections.Counter[int] = collections.Counter()
     for step in range(GROUPS * SORTED_STEPS):
         batch = features.batch(step, config.seed, settings.batch_size)
         counted[batch["input_ids"].shape[1]] += 1
         batches[batch["input_ids"].shape[1]] = batch
-    whole = LabelFeatures.build(tokenizer, sets.train, settings.sequence_length, bucketing=False)
-    batches[settings.sequence_length] = whole.batch(0, config.seed, settings.batch_size)
-    cfg = model_config(config, "student", tokenizer.vocab_size)
-    step = TuningStep(config, label_model(cfg, sets.labels), label_programs(config, cfg, sets.labels))
-    medians = _medians(step, batches, repeats)
+    batches[settings.sequence_length] = make(False).batch(0, config.seed, settings.batch_size)
+    medians = _medians(work, batches, repeats)
     mean = sum(medians[length] * count for length, count in counted.items()) / counted.total()
     rows = settings.batch_size
     return {
@@ -64,6 +67,22 @@ def bench_buckets(config: ConfigDict, task: str, repeats: int) -> dict[str, Any]
         "examples_per_second": {"buckets": rows / mean, "whole": rows / medians[settings.sequence_length]},
         "ratio": medians[settings.sequence_length] / mean,
     }
+
+
+def _labels(config: ConfigDict, task: str, tokenizer: Tokenizer) -> tuple[Callable[[bool], Features], TuningStep]:
+    """What makes the training examples, with length batches or without, and a step on them."""
+    sets, settings = load_label_sets(config.finetune, task), config.finetune
+    cfg = model_config(config, "student", tokenizer.vocab_size)
+    step = TuningStep(config, label_model(cfg, sets.labels), label_programs(config, cfg, sets.labels))
+    return functools.partial(LabelFeatures.build, tokenizer, sets.train, settings.sequence_length), step
+
+
+def _questions(config: ConfigDict, task: str, tokenizer: Tokenizer) -> tuple[Callable[[bool], Features], TuningStep]:
+    """The same of windows over passages."""
+    train = load_question_sets(config.finetune, task).train
+    cfg = model_config(config, "student", tokenizer.vocab_size)
+    step = TuningStep(config, build_model(cfg, "qa"), finetune_programs(config, cfg))
+    return lambda bucketing: question_features(config, tokenizer, train, bucketing), step
 
 
 def _medians(step: Callable[[Any], None], batches: dict[int, Any], repeats: int) -> dict[int, float]:

@@ -25,9 +25,9 @@ def add_bench_options(command: argparse.ArgumentParser) -> None:
     tuning.add_argument("--config", default="", help="whose student to measure (default: the paper's, in float32)")
     tuning.add_argument("--batch_size", type=int, default=8, help="default: %(default)s")
     tuning.add_argument("--sequence_length", type=int, default=384, help="default: %(default)s")
-    text = "in place of that: what length batches save on a task of labelled texts, with its config"
+    text = "in place of that: what length batches save on a task, with its config"
     tuning.add_argument("--task", default="", help=text)
-    tuning.add_argument("--dataset", default="", help="of --task: GLUE's folder, .tsv, .jsonl, hf:, tfds:")
+    tuning.add_argument("--dataset", default="", help="of --task: SQuAD json, GLUE's folder, .tsv, .jsonl, hf:, tfds:")
     text = "what logging, evaluation and saving add to the steps of a config's phases"
     step = kinds.add_parser("step", help=text, description=text)
     step.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
@@ -127,9 +127,11 @@ def _bench_finetune(options: argparse.Namespace) -> None:
 
 def _bench_buckets(options: argparse.Namespace) -> None:
     from mobilebert_jax.bench.buckets import bench_buckets, print_buckets
+    from mobilebert_jax.recipes.questions import THRESHOLDS
 
-    options.config = options.config or f"configs/glue.py:{options.task}"
-    options.overrides = [*options.overrides, f"finetune.dataset={options.dataset}"]
+    questions = options.task in THRESHOLDS
+    options.config = options.config or f"configs/{'squad' if questions else 'glue'}.py:{options.task}"
+    options.overrides = [*options.overrides, f"finetune.{'questions' if questions else 'dataset'}={options.dataset}"]
     report = bench_buckets(_config(options), options.task, options.repeats)
     _print_json(report) if options.json else print_buckets(report)
 

@@ -48,16 +48,17 @@ def finetune_phase(
     layout: Layout | None = None,
 ) -> Phase:
     """A fresh span head on a pretrained encoder, everything learning at the task's rate."""
-    settings, model = config.finetune, build_model(cfg, "qa")
-    features = SquadFeatures.build(
-        tokenizer,
-        questions,
-        settings.sequence_length,
-        doc_stride=settings.doc_stride,
-        max_query_length=settings.max_query_length,
-        bucketing=settings.bucketing,
-    )
-    return encoder_phase(config, cfg, encoder, model, finetune_programs(config, cfg), features, layout)
+    features = question_features(config, tokenizer, questions, config.finetune.bucketing)
+    return encoder_phase(config, cfg, encoder, build_model(cfg, "qa"), finetune_programs(config, cfg), features, layout)
+
+
+def question_features(
+    config: ConfigDict, tokenizer: Tokenizer, questions: Sequence[Question], bucketing: bool
+) -> SquadFeatures:
+    """The windows that the config's lengths make of questions."""
+    settings = config.finetune
+    lengths = {"doc_stride": settings.doc_stride, "max_query_length": settings.max_query_length}
+    return SquadFeatures.build(tokenizer, questions, settings.sequence_length, **lengths, bucketing=bucketing)
 
 
 class _QuestionTask:

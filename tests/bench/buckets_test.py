@@ -13,14 +13,15 @@ from mobilebert_jax.tasks.glue_tasks import TASKS
 from mobilebert_jax.tasks.label_features import LabelFeatures
 from mobilebert_jax.text.tokenizer import load_tokenizer
 from tests.recipes.labels_model import save_encoder, write_rte
-from tests.recipes.tiny_run import SIZES
+from tests.recipes.tiny_run import SIZES, WORDS
 
 
-def words(folder, *more):
+def words(folder, *more, task="rte", dataset=""):
     sizes = [f"--config.model.student.{name}={size}" for name, size in SIZES.items()]
     sizes += ["--config.model.student.intra_bottleneck_size=16", "--config.finetune.batch_size=4"]
     sizes += ["--config.finetune.sequence_length=32", f"--config.data.tokenizer={folder / 'model'}"]
-    return ["bench", "finetune", "--task=rte", f"--dataset={folder}", "--repeats=1", "--json", *sizes, *more]
+    dataset = folder / dataset
+    return ["bench", "finetune", f"--task={task}", f"--dataset={dataset}", "--repeats=1", "--json", *sizes, *more]
 
 
 def test_the_mean_step_is_weighed_by_how_often_each_length_comes(tmp_path, capsys):
@@ -40,6 +41,23 @@ def test_the_mean_step_is_weighed_by_how_often_each_length_comes(tmp_path, capsy
     whole = next(row["seconds"] for row in report["lengths"] if row["length"] == 32)
     assert report["ratio"] == pytest.approx(whole / mean)
     assert report["examples_per_second"] == pytest.approx({"buckets": 4 / mean, "whole": 4 / whole})
+
+
+def test_questions_are_measured_in_windows(tmp_path, capsys):
+    save_encoder(tmp_path / "model")
+    passages = [" ".join(WORDS[: 1 + number % 9]) for number in range(30)]
+    questions = [[{"id": str(n), "question": "a?", "answers": [], "is_impossible": True}] for n in range(30)]
+    articles = [
+        {"title": str(number), "paragraphs": [{"context": passage, "qas": qas}]}
+        for number, (passage, qas) in enumerate(zip(passages, questions, strict=True))
+    ]
+    (tmp_path / "q.json").write_text(json.dumps({"data": articles}))
+    short = "--config.finetune.max_query_length=4"
+    assert main(words(tmp_path, short, task="squad2", dataset="q.json")) == 0
+    report = json.loads(capsys.readouterr().out)
+    lengths = [row["length"] for row in report["lengths"]]
+    assert lengths == [8, 16, 24, 32] and report["task"] == "squad2"
+    assert sum(row["share"] for row in report["lengths"]) == pytest.approx(1)
 
 
 def test_bad_words_are_one_line_and_exit_code_2(tmp_path, capsys):

@@ -94,6 +94,16 @@ def test_one_id_for_two_questions_is_refused_across_both_parts(path, tmp_path):
         load_sets(tmp_path / "twice.json")
 
 
+def test_presets_lie_in_the_paper_s_grid_and_shrink_with_the_model():
+    for task in THRESHOLDS:
+        settings = load_config(f"squad:{task}", []).finetune
+        assert settings.batch_size in (16, 32, 48) and 2 <= settings.epochs <= 10
+        assert 1e-5 <= settings.optimizer.learning_rate <= 1e-4
+        assert (settings.sequence_length, settings.doc_stride, settings.max_query_length) == (384, 128, 64)
+    small = load_config("squad:squad1,128", []).finetune
+    assert (small.sequence_length, small.doc_stride, small.max_query_length) == (128, 42, 21)
+
+
 def test_scores_have_the_parts_that_belong_to_the_task(path):
     questions = load_heldout(path, "squad2")
     right = {question.id: question.answers[0][0] if question.answers else "" for question in questions}
