@@ -29,6 +29,10 @@ def task_settings(config: ConfigDict, task: str) -> dict[str, Any]:
         "sequence_length": config.glue.sequence_length,
         "evaluate_every": 0,
         "save_every": 0,
+        # Whatever a run does with its questions.
+        "select": "best",
+        "bucketing": True,
+        "dev": "",
         "optimizer": {**config.finetune.optimizer.to_dict(), "learning_rate": rate},
     }
 

@@ -24,7 +24,7 @@ def config(folder, *overrides):
 def test_a_task_s_preset_is_that_of_its_own_config():
     run, alone = (load_config(name, ["glue.dataset=glue"] if name == "mobilebert" else []) for name in NAMES)
     ours, theirs = task_config(run, "mrpc").finetune, alone.finetune
-    for name in ("batch_size", "epochs", "sequence_length", "evaluate_every", "save_every"):
+    for name in ("batch_size", "epochs", "sequence_length", "evaluate_every", "save_every", "select", "bucketing"):
         assert ours[name] == theirs[name]
     assert ours.optimizer == theirs.optimizer
     assert (ours.dataset, ours.questions) == ("glue", "")
