@@ -87,16 +87,16 @@ class QuestionAnswerer:
     def from_pretrained(cls, path: str | Path, **settings: Any) -> "QuestionAnswerer":
         """From a model folder with its tokenizer; `settings` are the fields above.
 
-        Unless given, `sequence_length` is at most the model's number of positions, `doc_stride` a third of it and
-        `max_query_length` a sixth, as 128 and 64 are of 384; `batch_size` is 1: a short passage is one window, and any
-        larger batch would be padding. Raises UserError when the folder is no model with its tokenizer, or the model is
-        too small for `sequence_length`.
+        Unless given, `sequence_length` is at most the model's number of positions, `doc_stride` and `max_query_length`
+        are at most a third of that; `batch_size` is 1: a short passage is one window, and any larger batch would be
+        padding. Raises UserError when the folder is no model with its tokenizer, or the model is too small for
+        `sequence_length`.
         """
         model, params = from_pretrained(path, head="qa")
         settings = {"batch_size": 1} | settings
         tokenizer = tokenizer_and_length(path, model.cfg, settings, cls.sequence_length)
-        length = settings["sequence_length"]
-        shape = {"doc_stride": max(1, length // 3), "max_query_length": max(1, length // 6)}
+        third = max(1, settings["sequence_length"] // 3)
+        shape = {name: min(getattr(cls, name), third) for name in ("doc_stride", "max_query_length")}
         return cls(make_predictor(model, params), tokenizer, **shape | settings)
 
     def find_answers(self, question: str, passage: str, top_k: int = 5) -> Answers:

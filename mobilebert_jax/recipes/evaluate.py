@@ -29,14 +29,16 @@ def evaluate_folder(
         raise UserError(f"--batch_size={batch_size}: must be at least 1")
     questions = load_heldout(dataset, task)
     answerer = load_answerer(model, batch_size=batch_size)
+    length = answerer.sequence_length
     predictions = answer_all(
         answerer.predict,
         answerer.tokenizer,
         questions,
         task,
-        sequence_length=answerer.sequence_length,
-        doc_stride=answerer.doc_stride,
-        max_query_length=answerer.max_query_length,
+        sequence_length=length,
+        # 128 and 64 of 384, as in the original; models with fewer positions keep the proportions.
+        doc_stride=max(1, length // 3),
+        max_query_length=max(1, length // 6),
         batch_size=batch_size,
     )
     if output:

@@ -292,7 +292,7 @@ def test_a_question_that_is_not_read_to_its_end_is_told():
         qa.find_answers("who ran?", "the zebra")
 
 
-def test_a_smaller_model_keeps_the_proportions_of_stride_and_question(model_folder):
+def test_a_smaller_model_has_a_smaller_stride_and_reads_less_of_a_question(model_folder):
     qa = QuestionAnswerer.from_pretrained(model_folder)
-    assert (qa.sequence_length, qa.doc_stride, qa.max_query_length) == (32, 10, 5)
+    assert (qa.sequence_length, qa.doc_stride, qa.max_query_length) == (32, 10, 10)
     assert QuestionAnswerer.from_pretrained(model_folder, doc_stride=7).doc_stride == 7

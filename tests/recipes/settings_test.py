@@ -144,7 +144,7 @@ def test_layer_maps(config, layer_map, blocks, expected):
         ("model.teacher.num_attention_heads=5", "model.teacher.num_attention_heads=5: does not divide"),
         ("finetune.max_query_length=400", "finetune.max_query_length=400: leaves a window"),
         ("finetune.n_best=0", "finetune.n_best=0: must be at least 1"),
-        ("finetune.dataset=glue", "finetune.dataset='glue': only questions are part of a run"),
+        ("finetune.dataset=glue", "finetune.dataset='glue': of a run's own labels only GLUE's are part"),
     ],
 )
 def test_a_value_no_phase_could_work_with_is_refused_by_its_name(change, message):
