@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mobilebert_jax"
 FLOORS = [
     {"utils"},
     {"models", "text", "parallel"},
-    {"objectives", "optim"},
-    {"training", "inference", "quantization"},
+    {"objectives", "optim", "quantization"},
+    {"training", "inference"},
     {"tasks", "export"},
     {"recipes"},
     {"bench", "inspection", "report"},

@@ -124,7 +124,9 @@ def evaluate(options: argparse.Namespace) -> None:
         scores = score_file(options.dataset, options.predictions, options.task)
     else:
         model = local_copy(options.model, "--model")
-        scores = evaluate_folder(model, options.dataset, options.task, options.output, options.batch_size)
+        scores = evaluate_folder(
+            model, options.dataset, options.task, options.output, options.batch_size, options.precision
+        )
     print_json(scores) if options.json else print_scores(scores)
 
 
@@ -151,6 +153,7 @@ def _evaluate_labels(options: argparse.Namespace) -> None:
         bad_rows=options.bad_rows,
         batch_size=options.batch_size,
         sequence_length=options.sequence_length,
+        precision=options.precision,
     )
     print_json(scores) if options.json else print_label_scores(scores)
 

@@ -23,6 +23,9 @@ WITH_CONFIG = ("run", "prepare", "pretrain", "distill", "finetune", "bench", "pl
 TASKS = "squad1 squad2 cola sst2 mrpc stsb qqp mnli qnli rte wnli ax classification regression".split()
 """SQuAD, GLUE, your own labels; a test compares them with those that the recipes know."""
 
+PRECISIONS = ("float32", "bfloat16", "int8")
+"""A test compares them with those that `quantization` knows."""
+
 FUNCTIONS = {"import": "import_weights", "export": "export_weights"}
 """Commands whose function in `commands` has another name."""
 
@@ -246,6 +249,8 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--part", default="", help="of GLUE: dev, test, ... (default: the parts with labels)")
     command.add_argument("--output", default="", help="folder for predictions, and for what GLUE's leaderboard takes")
     command.add_argument("--batch_size", type=int, default=32, help="default: %(default)s")
+    text = "what the model computes with (default: %(default)s); int8: kernels and tables, activations on the fly"
+    command.add_argument("--precision", default="float32", choices=PRECISIONS, help=text)
     text = "of labelled texts (default: 128, or what the model has)"
     command.add_argument("--sequence_length", type=int, default=0, help=text)
     _column_options(command)

@@ -13,6 +13,7 @@ from mobilebert_jax.inference.folders import tokenizer_and_length
 from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.models.folder_config import CONFIG, read_folder_config
 from mobilebert_jax.models.pretrained import from_pretrained
+from mobilebert_jax.quantization.precision import at_precision
 from mobilebert_jax.text.lengths import in_order_of_length, length_buckets
 from mobilebert_jax.text.pairs import Pairs
 from mobilebert_jax.text.tokenizer import Tokenizer
@@ -53,12 +54,12 @@ class Classifier:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, **settings: Any) -> "Classifier":
+    def from_pretrained(cls, path: str | Path, *, precision: str = "float32", **settings: Any) -> "Classifier":
         """From a model folder with its tokenizer; `settings` are the fields from `sequence_length` on.
 
-        A folder with one label is a model of numbers. Unless given, `sequence_length` is 128, or fewer where the model
-        has fewer positions. Raises UserError when the folder is no model with its tokenizer, has no such head, or is
-        too small for `sequence_length`.
+        `precision` is what it computes with, see `at_precision`. A folder with one label is a model of numbers. Unless
+        given, `sequence_length` is 128, or fewer where the model has fewer positions. Raises UserError when the folder
+        is no model with its tokenizer, has no such head, or is too small for `sequence_length`.
         """
         found = read_folder_config(Path(path) / CONFIG) if (Path(path) / CONFIG).is_file() else None
         if found and found.head != "classification":
@@ -66,6 +67,7 @@ class Classifier:
         model, params = from_pretrained(path, head="classification")
         tokenizer = tokenizer_and_length(path, model.cfg, settings, cls.sequence_length)
         labels = found.labels if model.num_labels > 1 else ()
+        model, params = at_precision(model, params, precision)
         return cls(functools.partial(label_forward(model), params), tokenizer, labels, **settings)
 
     def predict(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> list[Classification]:

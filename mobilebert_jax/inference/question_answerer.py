@@ -12,6 +12,7 @@ from mobilebert_jax.inference.predictor import Predict, make_predictor, predict_
 from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.inference.spans import Span, answer_end, best_spans
 from mobilebert_jax.models.pretrained import from_pretrained
+from mobilebert_jax.quantization.precision import at_precision
 from mobilebert_jax.text.lengths import window_buckets
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.text.window_groups import grouped_windows
@@ -84,20 +85,20 @@ class QuestionAnswerer:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, **settings: Any) -> "QuestionAnswerer":
+    def from_pretrained(cls, path: str | Path, *, precision: str = "float32", **settings: Any) -> "QuestionAnswerer":
         """From a model folder with its tokenizer; `settings` are the fields above.
 
-        Unless given, `sequence_length` is at most the model's number of positions, `doc_stride` and `max_query_length`
-        are at most a third of that; `batch_size` is 1: a short passage is one window, and any larger batch would be
-        padding. Raises UserError when the folder is no model with its tokenizer, or the model is too small for
-        `sequence_length`.
+        `precision` is what it computes with, see `at_precision`. Unless given, `sequence_length` is at most the model's
+        number of positions, `doc_stride` and `max_query_length` are at most a third of that; `batch_size` is 1: a short
+        passage is one window, and any larger batch would be padding. Raises UserError when the folder is no model with
+        its tokenizer, or the model is too small for `sequence_length`.
         """
         model, params = from_pretrained(path, head="qa")
         settings = {"batch_size": 1} | settings
         tokenizer = tokenizer_and_length(path, model.cfg, settings, cls.sequence_length)
         third = max(1, settings["sequence_length"] // 3)
         shape = {name: min(getattr(cls, name), third) for name in ("doc_stride", "max_query_length")}
-        return cls(make_predictor(model, params), tokenizer, **shape | settings)
+        return cls(make_predictor(*at_precision(model, params, precision)), tokenizer, **shape | settings)
 
     def find_answers(self, question: str, passage: str, top_k: int = 5) -> Answers:
         """At most `top_k` answers, best first; see `Answers` for why it may be empty.

@@ -14,13 +14,19 @@ from mobilebert_jax.utils.files import read_json
 
 
 def evaluate_folder(
-    model: str | Path, dataset: str, task: str = "squad2", output: str | Path = "", batch_size: int = 32
+    model: str | Path,
+    dataset: str,
+    task: str = "squad2",
+    output: str | Path = "",
+    batch_size: int = 32,
+    precision: str = "float32",
 ) -> dict[str, Any]:
     """Scores of a model folder with a span head, in percent, by the official scripts' names.
 
     exact, f1, total; for squad2 also HasAns_* and NoAns_*, best_f1 and best_exact with their thresholds; for the
     builtin set also `baselines`, the scores of what answers without reading the question. `output` is a folder for
-    predictions.json, nbest_predictions.json and, for squad2, null_odds.json.
+    predictions.json, nbest_predictions.json and, for squad2, null_odds.json. `precision`: as in `at_precision`; the
+    scores name it `computed_in`.
 
     Raises:
         UserError: no such model, no trained span head in it, or no such questions.
@@ -28,7 +34,7 @@ def evaluate_folder(
     if batch_size < 1:
         raise UserError(f"--batch_size={batch_size}: must be at least 1")
     questions = load_heldout(dataset, task)
-    answerer = load_answerer(model, batch_size=batch_size)
+    answerer = load_answerer(model, batch_size=batch_size, precision=precision)
     length = answerer.sequence_length
     predictions = answer_all(
         answerer.predict,
@@ -43,7 +49,7 @@ def evaluate_folder(
     )
     if output:
         write_predictions(predictions, output, task)
-    scores = model_scores(questions, predictions, task)
+    scores = {**model_scores(questions, predictions, task), "precision": precision}
     return scores | ({"baselines": baselines(questions, task)} if dataset.startswith("builtin:") else {})
 
 

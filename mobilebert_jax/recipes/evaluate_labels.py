@@ -37,12 +37,14 @@ def evaluate_labels(
     bad_rows: str = "",
     batch_size: int = 32,
     sequence_length: int = 0,
+    precision: str = "float32",
 ) -> dict[str, Any]:
     """Scores of a model folder with a classifier in percent, their mean as `score`, and `examples`, by part.
 
     `part`: of a GLUE task; by default all that have labels. `test` counts for the test sets of MNLI, too. A part
     without labels has no scores: its predictions go to `output`, as the leaderboard's file, which is packed with those
     that are there into submission.zip; `missing` names the others. Every other part gets a tsv of predictions there.
+    `precision`: as in `at_precision`, also in the scores.
 
     Raises:
         UserError: no such model, classifier, examples or part, or the model's classes are not the task's.
@@ -52,7 +54,7 @@ def evaluate_labels(
     if batch_size < 1 or sequence_length < 0:
         raise UserError(f"--batch_size={batch_size}, --sequence_length={sequence_length}: must be positive")
     settings = {"sequence_length": sequence_length} if sequence_length else {}
-    classifier = Classifier.from_pretrained(model, batch_size=batch_size, **settings)
+    classifier = Classifier.from_pretrained(model, batch_size=batch_size, precision=precision, **settings)
     if task in TASKS:
         order = class_order(classifier.labels, TASKS[task].labels, f"{model}, {task}")
         parts = _glue(TASKS[task], part, dataset, bad_rows or REFUSE, output)
@@ -68,7 +70,8 @@ def evaluate_labels(
     logits = {name: classifier.logits(own.texts, own.text_pairs)[:, order] for name, own in parts.items()}
     left = _write(Path(output), task, parts, labels, logits) if output else []
     scored = {name: own for name, own in parts.items() if own.labels is not None}
-    report: dict[str, Any] = {"task": task, "examples": {name: len(own) for name, own in parts.items()}}
+    counts = {name: len(own) for name, own in parts.items()}
+    report: dict[str, Any] = {"task": task, "precision": precision, "examples": counts}
     if scored:
         scores = part_scores(metrics, scored, {name: predictions(logits[name]) for name in scored})
         report |= {**scores, "score": task_score(scores)}

@@ -93,6 +93,7 @@ def test_a_task_is_trained_scored_killed_and_continued(command, place, tmp_path,
     code, out, _ = command(*given, "--json", "--output=scored", "--batch_size=8")
     assert code == 0
     scores = json.loads(out)
+    assert scores.pop("precision") == "float32"
     assert scores == {"task": "rte", "examples": {"dev": 12}, **results["student"], "score": results["score"]}
     assert (tmp_path / "scored/rte-dev.tsv").read_bytes() == (tmp_path / "w/finetune/dev.tsv").read_bytes()
     assert "accuracy" in command(*given)[1]

@@ -68,6 +68,16 @@ def test_an_imported_model_s_logits_do_not_depend_on_the_length_it_is_padded_to(
     np.testing.assert_allclose(short.logits(texts), whole.logits(texts), rtol=1e-4, atol=1e-5)
 
 
+def test_fewer_bits_change_probabilities_a_little(folder):
+    exact = mb.Classifier.from_pretrained(folder("good", "bad", "so so"), sequence_length=16).logits(TEXTS, OTHERS)
+    for precision, most in (("bfloat16", 0.05), ("int8", 0.1)):
+        path = folder("good", "bad", "so so")
+        found = mb.Classifier.from_pretrained(path, precision=precision, sequence_length=16).logits(TEXTS, OTHERS)
+        assert 1e-4 < np.linalg.norm(found - exact) / np.linalg.norm(exact) < most, precision
+    with pytest.raises(UserError, match="precision 'int4'"):
+        mb.Classifier.from_pretrained(folder("a", "b"), precision="int4", sequence_length=16)
+
+
 def test_numbers_are_no_classes(folder):
     numbers, classes = (
         mb.Classifier.from_pretrained(folder(*labels), sequence_length=16) for labels in ((), ("a", "b"))
