@@ -11,7 +11,7 @@ from mobilebert_jax.recipes.glue import task_settings
 from mobilebert_jax.utils.errors import UserError
 
 # Of labels that are not GLUE's; the diagnostic set is for a model of mnli.
-LIKE = {"ax": "mnli", "classification": "qnli", "regression": "qnli"}
+LIKE = {"ax": "mnli", "classification": "qnli", "regression": "qnli", "tokens": "qnli"}
 
 
 def get_config(arguments="classification"):
@@ -24,4 +24,6 @@ def get_config(arguments="classification"):
     config.model.student.dtype = "float32"
     config.finetune.update(task_settings(config, LIKE.get(arguments, arguments)))
     config.finetune.log_every = 20
+    if arguments == "tokens":
+        config.finetune.update({"text": "tokens", "label": "tags"})
     return config

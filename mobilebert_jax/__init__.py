@@ -11,6 +11,7 @@ _HOMES = {
     "at_precision": "mobilebert_jax.quantization.precision",
     "QuestionAnswerer": "mobilebert_jax.inference.question_answerer",
     "Classifier": "mobilebert_jax.inference.classifier",
+    "TokenClassifier": "mobilebert_jax.inference.token_classifier",
     "MaskFiller": "mobilebert_jax.inference.mask_filler",
 }
 
@@ -20,6 +21,7 @@ __all__ = [
     "MobileBert",
     "ModelConfig",
     "QuestionAnswerer",
+    "TokenClassifier",
     "at_precision",
     "from_pretrained",
     "resize_vocabulary",

@@ -5,7 +5,6 @@ length comes is counted over the batches of several groups of steps, as fine-tun
 """
 
 import collections
-import functools
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +21,6 @@ from mobilebert_jax.recipes.programs import finetune_programs, label_model, labe
 from mobilebert_jax.recipes.questions import THRESHOLDS, load_question_sets
 from mobilebert_jax.recipes.settings import model_config
 from mobilebert_jax.tasks.epochs import SORTED_STEPS
-from mobilebert_jax.tasks.label_features import LabelFeatures
 from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.utils.errors import UserError
 
@@ -73,8 +71,15 @@ def _labels(config: ConfigDict, task: str, tokenizer: Tokenizer) -> tuple[Callab
     """What makes the training examples, with length batches or without, and a step on them."""
     sets, settings = load_label_sets(config.finetune, task), config.finetune
     cfg = model_config(config, "student", tokenizer.vocab_size)
-    step = TuningStep(config, label_model(cfg, sets.labels), label_programs(config, cfg, sets.labels))
-    return functools.partial(LabelFeatures.build, tokenizer, sets.train, settings.sequence_length), step
+    planned = label_programs(config, cfg, sets.labels, sets.head)
+    step = TuningStep(config, label_model(cfg, sets.labels, sets.head), planned)
+    return lambda bucketing: sets.features(tokenizer, _with_buckets(settings, bucketing)), step
+
+
+def _with_buckets(settings: ConfigDict, wanted: bool) -> ConfigDict:
+    settings = settings.copy_and_resolve_references()
+    settings.bucketing = wanted
+    return settings
 
 
 def _questions(config: ConfigDict, task: str, tokenizer: Tokenizer) -> tuple[Callable[[bool], Features], TuningStep]:

@@ -1,6 +1,7 @@
 """One function a command: options to recipes, results to stdout."""
 
 import argparse
+import dataclasses
 import math
 import warnings
 from pathlib import Path
@@ -27,8 +28,10 @@ from mobilebert_jax.recipes.place import local_copy, looked_into
 from mobilebert_jax.recipes.repeats import repeats, run_repeats
 from mobilebert_jax.recipes.run import estimate_run, prepare_run, run_recipe
 from mobilebert_jax.recipes.settings import PHASES
+from mobilebert_jax.recipes.tokens import TOKENS
 from mobilebert_jax.report.page import write_report
 from mobilebert_jax.tasks.own_data import Columns
+from mobilebert_jax.tasks.token_data import TOKEN_COLUMNS
 from mobilebert_jax.text.shards import Share
 from mobilebert_jax.training.stopping import Stopper, interruptible
 from mobilebert_jax.training.trace import Traced
@@ -142,13 +145,14 @@ def _evaluate_labels(options: argparse.Namespace) -> None:
     """Scores of a classifier, or its predictions where the part has no labels."""
     if options.predictions:
         raise UserError(f"evaluate: --predictions is for SQuAD; of {options.task} a model is scored, --model=DIR")
-    columns = Columns(options.text, options.text_pair, options.label)
+    usual = TOKEN_COLUMNS if options.task == TOKENS else Columns()
+    named = {name: getattr(options, name) for name in ("text", "text_pair", "label") if getattr(options, name)}
     scores = evaluate_labels(
         local_copy(options.model, "--model"),
         options.dataset,
         options.task,
         part=options.part,
-        columns=columns,
+        columns=dataclasses.replace(usual, **named),
         output=options.output,
         bad_rows=options.bad_rows,
         batch_size=options.batch_size,

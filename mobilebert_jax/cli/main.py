@@ -20,7 +20,7 @@ DONE, BAD_INPUT, STOPPED, INTERRUPTED = 0, 2, 42, 130
 
 WITH_CONFIG = ("run", "prepare", "pretrain", "distill", "finetune", "bench", "plan")
 
-TASKS = "squad1 squad2 cola sst2 mrpc stsb qqp mnli qnli rte wnli ax classification regression".split()
+TASKS = "squad1 squad2 cola sst2 mrpc stsb qqp mnli qnli rte wnli ax classification regression tokens".split()
 """SQuAD, GLUE, your own labels; a test compares them with those that the recipes know."""
 
 PRECISIONS = ("float32", "bfloat16", "int8")
@@ -226,7 +226,8 @@ def _finetune_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", required=True, help="the pretrained model folder, with its tokenizer")
     _task_option(command)
     text = (
-        "SQuAD json, builtin:python-docs-qa; GLUE's folder; your own .tsv, .jsonl; hf:, tfds: (default: the config's)"
+        "SQuAD json, builtin:python-docs-qa; GLUE's folder; your own .tsv, .jsonl, CoNLL files; hf:, tfds: "
+        "(default: the config's)"
     )
     command.add_argument("--dataset", default="", help=text)
     command.add_argument("--seeds", type=int, default=1, metavar="N", help="so many runs with seeds of their own")
@@ -242,7 +243,7 @@ def _finetune_options(command: argparse.ArgumentParser) -> None:
 def _evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default="", help="a fine-tuned model folder")
     command.add_argument("--predictions", default="", help="predictions.json of SQuAD to score instead of a model")
-    text = "SQuAD json, builtin:python-docs-qa, GLUE's folder, your own .tsv or .jsonl, hf:, tfds:"
+    text = "SQuAD json, builtin:python-docs-qa, GLUE's folder, your own .tsv, .jsonl or CoNLL file, hf:, tfds:"
     command.add_argument("--dataset", default="", help=text)
     _task_option(command, more=("glue",))
     command.add_argument("--runs", default="", metavar="FOLDERS", help="of --task=glue: finished runs, 'runs/*'")
@@ -258,15 +259,15 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
 
 
 def _task_option(command: argparse.ArgumentParser, more: tuple[str, ...] = ()) -> None:
-    text = "default: %(default)s; classification and regression are your own labels"
+    text = "default: %(default)s; classification, regression and tokens (a tag a word) are your own labels"
     command.add_argument("--task", default="squad2", choices=[*TASKS, *more], help=text)
 
 
 def _column_options(command: argparse.ArgumentParser) -> None:
     """Where labelled texts stand."""
-    command.add_argument("--text", default="", metavar="COLUMN", help="of the text (default: text)")
+    command.add_argument("--text", default="", metavar="COLUMN", help="of the text (default: text; tokens)")
     command.add_argument("--text_pair", default="", metavar="COLUMN", help="of the second text (default: none)")
-    command.add_argument("--label", default="", metavar="COLUMN", help="default: label")
+    command.add_argument("--label", default="", metavar="COLUMN", help="default: label; tags")
     text = "lines of a .tsv with a wrong number of columns: refuse (default), or drop and count"
     command.add_argument("--bad_rows", default="", choices=["refuse", "drop"], help=text)
 

@@ -15,6 +15,7 @@ from mobilebert_jax.recipes.labels import (
     predictions,
     write_label_predictions,
 )
+from mobilebert_jax.recipes.tokens import TOKENS, evaluate_tokens
 from mobilebert_jax.tasks.examples import Examples, make_examples
 from mobilebert_jax.tasks.glue_data import glue_parts, load_glue
 from mobilebert_jax.tasks.glue_submission import missing, write_submission
@@ -41,6 +42,8 @@ def evaluate_labels(
 ) -> dict[str, Any]:
     """Scores of a model folder with a classifier in percent, their mean as `score`, and `examples`, by part.
 
+    Of `tokens`: see `evaluate_tokens`.
+
     `part`: of a GLUE task; by default all that have labels. `test` counts for the test sets of MNLI, too. A part
     without labels has no scores: its predictions go to `output`, as the leaderboard's file, which is packed with those
     that are there into submission.zip; `missing` names the others. Every other part gets a tsv of predictions there.
@@ -53,15 +56,18 @@ def evaluate_labels(
         raise UserError(f"task {task!r}: must be one of {', '.join(LABEL_TASKS)}")
     if batch_size < 1 or sequence_length < 0:
         raise UserError(f"--batch_size={batch_size}, --sequence_length={sequence_length}: must be positive")
-    settings = {"sequence_length": sequence_length} if sequence_length else {}
-    classifier = Classifier.from_pretrained(model, batch_size=batch_size, precision=precision, **settings)
+    settings: dict[str, Any] = {"precision": precision, "batch_size": batch_size}
+    settings |= {"sequence_length": sequence_length} if sequence_length else {}
+    if part and task not in TASKS:
+        raise UserError(f"--part={part}: your own labels have no parts; name the file by --dataset")
+    if task == TOKENS:
+        return evaluate_tokens(model, dataset, columns=columns, output=output, bad_rows=bad_rows, **settings)
+    classifier = Classifier.from_pretrained(model, **settings)
     if task in TASKS:
         order = class_order(classifier.labels, TASKS[task].labels, f"{model}, {task}")
         parts = _glue(TASKS[task], part, dataset, bad_rows or REFUSE, output)
         labels, metrics = TASKS[task].labels, TASKS[task].metrics
     else:
-        if part:
-            raise UserError(f"--part={part}: your own labels have no parts; name the file by --dataset")
         labels, metrics, order = classifier.labels, OWN_METRICS[task], slice(None)
         if (task == CLASSIFICATION) != bool(labels):
             raise UserError(f"{model}: a model of {'classes' if labels else 'numbers'}, not for --task={task}")

@@ -8,27 +8,17 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mobilebert_jax.inference.classifier import label_forward, predict_labels
+from mobilebert_jax.inference.classifier import label_forward
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.recipes.encoders import encoder_phase, read_encoder
-from mobilebert_jax.recipes.labels import (
-    LabelSets,
-    baseline_scores,
-    load_label_sets,
-    part_scores,
-    predictions,
-    write_label_predictions,
-)
+from mobilebert_jax.recipes.labels import Sets, load_label_sets
 from mobilebert_jax.recipes.layouts import make_layout
 from mobilebert_jax.recipes.programs import label_model, label_programs
 from mobilebert_jax.recipes.selection import SCORE
 from mobilebert_jax.recipes.settings import check_labels
 from mobilebert_jax.recipes.tuning import Kind, tune_folder
-from mobilebert_jax.tasks.label_features import LabelFeatures
-from mobilebert_jax.tasks.label_scores import task_score
 from mobilebert_jax.text.lengths import length_buckets
-from mobilebert_jax.text.pairs import Pairs
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.training.phase import Phase
 from mobilebert_jax.training.stopping import HasReason, stop_if_asked
@@ -36,64 +26,55 @@ from mobilebert_jax.utils.types import Array, Batch, Params
 
 
 def label_phase(
-    config: ConfigDict, cfg: ModelConfig, encoder: Params, tokenizer: Tokenizer, sets: LabelSets, layout: Layout | None
+    config: ConfigDict, cfg: ModelConfig, encoder: Params, tokenizer: Tokenizer, sets: Sets, layout: Layout | None
 ) -> Phase:
     """A fresh classifier on a pretrained encoder, everything learning at the task's rate."""
-    settings = config.finetune
-    features = LabelFeatures.build(tokenizer, sets.train, settings.sequence_length, settings.bucketing)
-    planned = label_programs(config, cfg, sets.labels)
-    return encoder_phase(config, cfg, encoder, label_model(cfg, sets.labels), planned, features, layout)
+    model, planned = label_model(cfg, sets.labels, sets.head), label_programs(config, cfg, sets.labels, sets.head)
+    return encoder_phase(config, cfg, encoder, model, planned, sets.features(tokenizer, config.finetune), layout)
 
 
 class _LabelTask:
-    """Classes or numbers; see `tuning.Task`."""
+    """Classes or numbers of texts, or tags of words; see `tuning.Task`."""
 
-    def __init__(self, config: ConfigDict, sets: LabelSets, model_folder: Path, stopper: HasReason):
+    def __init__(self, config: ConfigDict, sets: Sets, model_folder: Path, stopper: HasReason):
         self.config, self.sets, self.stopper = config, sets, stopper
-        self.cfg, self.encoder, self.tokenizer = read_encoder(config, model_folder, pooler=True)
-        self.model = label_model(self.cfg, sets.labels)
+        self.cfg, self.encoder, self.tokenizer = read_encoder(
+            config, model_folder, pooler=sets.head == "classification"
+        )
+        self.model = label_model(self.cfg, sets.labels, sets.head)
         self.forward = label_forward(self.model)
         self.buckets = length_buckets(config.finetune.sequence_length, config.finetune.bucketing)
 
     def phase(self) -> Phase:
-        """The pairs of the dev set, too."""
-        length = self.config.finetune.sequence_length
-        self.dev = {
-            part: Pairs.build(self.tokenizer, examples.texts, examples.text_pairs, length)
-            for part, examples in self.sets.dev.items()
-        }
+        """The dev set becomes tokens, too."""
+        self.dev = self.sets.heldout(self.tokenizer, self.config.finetune.sequence_length)
         return label_phase(self.config, self.cfg, self.encoder, self.tokenizer, self.sets, make_layout(self.config))
 
     def figures(self, params: Params) -> dict[str, float]:
-        """Every metric of every part; the mean of a task's metrics decides."""
-        scores = self._scores(self._logits(params, self.forward))
-        return {**_named(scores), SCORE: task_score(scores)}
+        """Every metric of every part, and what decides."""
+        scores = self.sets.scores(self._logits(params, self.forward))
+        return {**_named(scores), SCORE: self.sets.score(scores)}
 
     def finish(self, params: Params, folder: Path) -> dict[str, Any]:
         """`examples` by part, `labels`, scores of the `student` and of `baselines`."""
         logits = self._logits(params, self._stoppable)
-        for part, examples in self.sets.dev.items():
-            write_label_predictions(folder / f"{part}.tsv", examples, self.sets.labels, logits[part])
-        scores = self._scores(logits)
+        for part in self.sets.dev:
+            self.sets.write(folder, part, logits[part])
+        scores = self.sets.scores(logits)
         counts = {"train": self.sets.train, **self.sets.dev}
         return {
             "examples": {part: len(examples) for part, examples in counts.items()},
             "labels": list(self.sets.labels),
-            SCORE: task_score(scores),
+            SCORE: self.sets.score(scores),
             "student": scores,
-            "baselines": baseline_scores(self.sets),
+            "baselines": self.sets.baselines(),
         }
 
     def _logits(self, params: Params, predict: Callable[[Params, Batch], Array]) -> dict[str, np.ndarray]:
         """Of every part of the dev set."""
         predict = functools.partial(predict, params)
-        classes = max(1, len(self.sets.labels))
         size = self.config.finetune.batch_size
-        return {part: predict_labels(predict, pairs, self.buckets, size, classes) for part, pairs in self.dev.items()}
-
-    def _scores(self, logits: dict[str, np.ndarray]) -> dict[str, Any]:
-        said = {part: predictions(own) for part, own in logits.items()}
-        return part_scores(self.sets.metrics, self.sets.dev, said)
+        return {part: self.sets.logits(predict, rows, self.buckets, size) for part, rows in self.dev.items()}
 
     def _stoppable(self, params: Params, batch: Batch) -> Array:
         stop_if_asked(self.stopper, "finetune is trained, its model is not scored yet")
@@ -106,7 +87,7 @@ LABELS = Kind(
     inputs=lambda config, sets: {"--dataset": sets.fingerprint()},
     make=_LabelTask,
 )
-"""Tasks whose answers are classes or numbers."""
+"""Tasks whose answers are classes, numbers or tags."""
 
 finetune_labels_folder = functools.partial(tune_folder, LABELS)
 """Fine-tunes any model folder with a tokenizer on `config.finetune.dataset`; see `tune_folder`.

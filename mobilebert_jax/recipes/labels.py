@@ -1,27 +1,75 @@
 """Sets of labelled texts by task: GLUE's, or your own; and how predictions on them score."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from mobilebert_jax.inference.classifier import predict_labels
 from mobilebert_jax.inference.probabilities import softmax
+from mobilebert_jax.recipes.tokens import TOKENS, TokenSets, load_token_sets
 from mobilebert_jax.tasks.examples import Examples, label_set, make_examples
 from mobilebert_jax.tasks.glue_data import load_glue
 from mobilebert_jax.tasks.glue_tasks import TASKS
-from mobilebert_jax.tasks.label_scores import baseline_predictions, label_scores
+from mobilebert_jax.tasks.label_features import LabelFeatures
+from mobilebert_jax.tasks.label_scores import baseline_predictions, label_scores, task_score
 from mobilebert_jax.tasks.own_data import Columns, read_rows, split_rows
+from mobilebert_jax.tasks.token_features import TokenFeatures
+from mobilebert_jax.text.pairs import Pairs
+from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import write_text
+from mobilebert_jax.utils.types import Array, Batch
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 OWN_METRICS = {CLASSIFICATION: ("accuracy", "macro_f1", "matthews"), REGRESSION: ("pearson", "spearman")}
-LABEL_TASKS = (*TASKS, *OWN_METRICS)
+LABEL_TASKS = (*TASKS, *OWN_METRICS, TOKENS)
 """Everything that `--task` may name besides SQuAD."""
+
+
+Predict = Callable[[Batch], Array]
+"""A batch to logits."""
+
+
+class Sets(Protocol):
+    """What fine-tuning asks of a task with labels: its examples, what is learnt from them, how predictions score.
+
+    `labels` are the classes' names, empty for numbers; `dev`: part -> examples; `head`: as in `build_model`.
+    """
+
+    task: str
+    head: str
+    labels: tuple[str, ...]
+    train: Any
+    dev: Mapping[str, Any]
+
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of every text and label."""
+
+    def features(self, tokenizer: Tokenizer, settings: ConfigDict) -> LabelFeatures | TokenFeatures:
+        """Training batches, by the settings of `config.finetune`."""
+
+    def heldout(self, tokenizer: Tokenizer, sequence_length: int) -> dict[str, Any]:
+        """What is predicted, by part."""
+
+    def logits(self, predict: Predict, rows: Any, buckets: np.ndarray, batch_size: int) -> np.ndarray:
+        """Logits of one part."""
+
+    def scores(self, logits: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """metric -> percent; where there are several parts, part -> metric -> percent."""
+
+    def score(self, scores: Mapping[str, Any]) -> float:
+        """The one number that decides."""
+
+    def baselines(self) -> dict[str, dict[str, Any]]:
+        """The scores of what hardly looks."""
+
+    def write(self, folder: Path, part: str, logits: np.ndarray) -> None:
+        """A file of a part's predictions."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +81,7 @@ class LabelSets:
     metrics: tuple[str, ...]
     train: Examples
     dev: dict[str, Examples]
+    head: ClassVar[str] = "classification"
 
     def fingerprint(self) -> str:
         """Hex SHA-256 of every text and label."""
@@ -43,17 +92,54 @@ class LabelSets:
             digest.update(examples.labels.tobytes())
         return digest.hexdigest()
 
+    def features(self, tokenizer: Tokenizer, settings: ConfigDict) -> LabelFeatures:
+        """Training batches."""
+        return LabelFeatures.build(tokenizer, self.train, settings.sequence_length, settings.bucketing)
 
-def load_label_sets(settings: ConfigDict, task: str) -> LabelSets:
+    def heldout(self, tokenizer: Tokenizer, sequence_length: int) -> dict[str, Pairs]:
+        """What is predicted, by part."""
+        return {
+            part: Pairs.build(tokenizer, examples.texts, examples.text_pairs, sequence_length)
+            for part, examples in self.dev.items()
+        }
+
+    def logits(self, predict: Predict, rows: Pairs, buckets: np.ndarray, batch_size: int) -> np.ndarray:
+        """Logits [n, C] of a part's texts."""
+        return predict_labels(predict, rows, buckets, batch_size, max(1, len(self.labels)))
+
+    def scores(self, logits: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """`part_scores`."""
+        return part_scores(self.metrics, self.dev, {part: predictions(own) for part, own in logits.items()})
+
+    def score(self, scores: Mapping[str, Any]) -> float:
+        """The mean of all figures."""
+        return task_score(scores)
+
+    def baselines(self) -> dict[str, dict[str, Any]]:
+        """`part_scores` of what says the same to every example."""
+        said = {part: baseline_predictions(self.train.labels, len(examples)) for part, examples in self.dev.items()}
+        names = next(iter(said.values()))
+        return {
+            name: part_scores(self.metrics, self.dev, {part: own[name] for part, own in said.items()}) for name in names
+        }
+
+    def write(self, folder: Path, part: str, logits: np.ndarray) -> None:
+        """`PART.tsv`: see `write_label_predictions`."""
+        write_label_predictions(folder / f"{part}.tsv", self.dev[part], self.labels, logits)
+
+
+def load_label_sets(settings: ConfigDict, task: str) -> LabelSets | TokenSets:
     """The sets of `config.finetune`, whose `dataset` names them.
 
     Raises:
-        UserError: no such task, or whatever `tasks/glue_data.py` and `tasks/own_data.py` refuse.
+        UserError: no such task, or whatever `tasks/glue_data.py`, `own_data.py` and `token_data.py` refuse.
     """
     if not settings.dataset:
         raise UserError(f"no examples of {task} to train on: give --dataset=, a folder, a file, hf: or tfds:")
     if task in OWN_METRICS:
         return _own_sets(settings, task)
+    if task == TOKENS:
+        return load_token_sets(settings)
     if task not in TASKS:
         raise UserError(f"task {task!r}: must be one of {', '.join(LABEL_TASKS)}")
     own = TASKS[task]
@@ -72,15 +158,6 @@ def part_scores(
     """metric -> percent; where there are several parts, part -> metric -> percent. `said`: part -> predictions [n]."""
     scores = {part: label_scores(metrics, examples.labels, said[part]) for part, examples in dev.items()}
     return next(iter(scores.values())) if len(scores) == 1 else scores
-
-
-def baseline_scores(sets: LabelSets) -> dict[str, dict[str, Any]]:
-    """`part_scores` of what says the same to every example."""
-    said = {part: baseline_predictions(sets.train.labels, len(examples)) for part, examples in sets.dev.items()}
-    names = next(iter(said.values()))
-    return {
-        name: part_scores(sets.metrics, sets.dev, {part: own[name] for part, own in said.items()}) for name in names
-    }
 
 
 def predictions(logits: np.ndarray) -> np.ndarray:

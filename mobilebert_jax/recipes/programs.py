@@ -1,9 +1,10 @@
 """The plan of each phase and the programs of its stages: what is trained how, without any data or parameters."""
 
+import flax.linen as nn
 from ml_collections import ConfigDict
 
 from mobilebert_jax.models.config import ModelConfig
-from mobilebert_jax.models.heads import MobileBertForSequenceClassification, build_model
+from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.recipes.plans import alone_plan, distill_coefficients, distill_plan, transfer_plan
 from mobilebert_jax.recipes.settings import transfer_pair
 from mobilebert_jax.training.alone import AloneProgram
@@ -63,13 +64,15 @@ def finetune_programs(config: ConfigDict, cfg: ModelConfig) -> Planned:
     return plan, (AloneProgram(build_model(cfg, "qa"), {"span": 1.0}),)
 
 
-def label_programs(config: ConfigDict, cfg: ModelConfig, labels: tuple[str, ...]) -> Planned:
-    """A class of `labels` for every text, or a number where there are none."""
+def label_programs(
+    config: ConfigDict, cfg: ModelConfig, labels: tuple[str, ...], head: str = "classification"
+) -> Planned:
+    """A class of `labels` for every text, or a number where there are none; with that head for every word."""
     term = "classification" if labels else "regression"
     plan = alone_plan("labels", config.finetune.steps, cfg.num_hidden_layers, {term: 1.0})
-    return plan, (AloneProgram(label_model(cfg, labels), {term: 1.0}),)
+    return plan, (AloneProgram(label_model(cfg, labels, head), {term: 1.0}),)
 
 
-def label_model(cfg: ModelConfig, labels: tuple[str, ...]) -> MobileBertForSequenceClassification:
+def label_model(cfg: ModelConfig, labels: tuple[str, ...], head: str = "classification") -> nn.Module:
     """The model of `label_programs`; its labels' names go to its folder."""
-    return build_model(cfg, "classification", num_labels=len(labels) or 1, label_names=labels)
+    return build_model(cfg, head, num_labels=len(labels) or 1, label_names=labels)

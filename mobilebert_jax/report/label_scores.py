@@ -25,7 +25,7 @@ MODELS = ("MobileBERT_TINY", "MobileBERT", "MobileBERT w/o OPT")
 def is_labelled(run: RunFolder) -> bool:
     """Whether the run was fine-tuned on labels, not on questions."""
     task = run.run["inputs"].get("--task", "")
-    return task in TASKS or task in ("classification", "regression")
+    return task in TASKS or task in ("classification", "regression", "tokens")
 
 
 def label_tile(results: dict[str, Any] | None) -> Markup:

@@ -143,7 +143,8 @@ def _hugging_face(spec: str, address: Address, config: str) -> Iterator[Record]:
             rows = datasets.load_dataset(place, named or config or None, split=address.split)
         else:
             raise UserError(f"{spec!r}: no such folder or file: {place}")
-        names = {name: kind.names for name, kind in (rows.features or {}).items() if hasattr(kind, "names")}
+        kinds = {name: getattr(kind, "feature", kind) for name, kind in (rows.features or {}).items()}
+        names = {name: kind.names for name, kind in kinds.items() if hasattr(kind, "names")}
         for number, values in enumerate(rows):
             yield Record(f"{spec}@{address.split} row {number}", _named(values, names))
 
@@ -155,7 +156,8 @@ def _tfds(spec: str, address: Address, config: str) -> Iterator[Record]:
     if address.split.partition("[")[0] not in builder.info.splits:
         raise UserError(f"{spec!r}: no split {address.split!r}; the splits are {', '.join(builder.info.splits)}")
     features = builder.info.features
-    names = {name: features[name].names for name in features if getattr(features[name], "names", None)}
+    kinds = {name: getattr(features[name], "feature", features[name]) for name in features}
+    names = {name: kind.names for name, kind in kinds.items() if getattr(kind, "names", None)}
     try:
         records = builder.as_data_source(split=address.split)
         for start in range(0, len(records), RECORDS_AT_ONCE):
@@ -172,15 +174,16 @@ def _tfds(spec: str, address: Address, config: str) -> Iterator[Record]:
 
 
 def _named(values: dict[str, Any], names: dict[str, Sequence[str]]) -> dict[str, Any]:
-    """Plain values, classes by name."""
+    """Plain values, classes by name, also those in lists."""
 
     def named(name: str, value: Any) -> Any:
-        value = _plain(value)
+        if isinstance(value, list):
+            return [named(name, each) for each in value]
         if name in names and isinstance(value, int):
             return names[name][value] if value >= 0 else None
         return value
 
-    return {name: named(name, value) for name, value in values.items()}
+    return {name: named(name, _plain(value)) for name, value in values.items()}
 
 
 def _plain(value: Any) -> Any:

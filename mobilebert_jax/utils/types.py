@@ -27,6 +27,7 @@ Batch = Mapping[str, Array]
     next_sentence_labels   [B] int32, 0 real next sentence, 1 random     (pretraining on pairs)
     start_positions, end_positions   [B] int32, token indices, both inclusive, 0 for no answer   (questions)
     labels                 [B] int32 classes, or float32 numbers                                     (labelled texts)
+                           [B, S] int32 classes of tokens, -1 where none is wanted                   (tagged words)
 """
 
 

@@ -5,6 +5,7 @@ import shutil
 import zipfile
 
 import jax
+import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
@@ -13,6 +14,7 @@ from mobilebert_jax.recipes.labels import LABEL_TASKS
 from mobilebert_jax.recipes.questions import THRESHOLDS
 from mobilebert_jax.recipes.selection import BestOnDev
 from tests.recipes.labels_model import TINY, save_encoder, write_rte
+from tests.recipes.tiny_run import WORDS
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +44,9 @@ def compiled_once(tmp_path_factory):
         compilation_cache.reset_cache()
         if values is kept:
             yield
+
+
+TAG_OF = {"distant": "B-SEA", "seas": "I-SEA", "sailors": "B-PER"}
 
 
 def words(place, task="rte", dataset="glue", workdir="w"):
@@ -104,6 +109,34 @@ def test_a_task_is_trained_scored_killed_and_continued(command, place, tmp_path,
         rows = archive.read(name).decode().splitlines()
     assert name == "RTE.tsv" and rows[0] == "index\tprediction" and len(rows) == 13
     assert {row.split("\t")[1] for row in rows[1:]} <= {"entailment", "not_entailment"}
+
+
+def test_tags_of_words(command, refusal, place, tmp_path, caplog):
+    path = place / "tags.conll"
+    rng = np.random.default_rng(0)
+    sentences = [[(word, TAG_OF.get(word, "O")) for word in rng.choice(WORDS, 20)] for _ in range(40)]
+    path.write_text("\n\n".join("\n".join(" ".join(pair) for pair in own) for own in sentences))
+    code, out, error = command(*words(place, "tokens", "tags.conll", "t"), "--config.finetune.bucketing=false")
+    assert code == 0, error
+    assert "tags.conll: sentences longer than 16 tokens go on in" in caplog.text and "tokens dev, 4 examples" in out
+    results = json.loads((tmp_path / "t/finetune/results.json").read_text())
+    assert list(results["student"]) == ["f1", "precision", "recall", "accuracy"]
+    assert results["baselines"]["most_frequent_tag"]["f1"] == 100.0 and results["score"] == results["student"]["f1"]
+    assert results["student"]["accuracy"] > 80.0
+    named = json.loads((tmp_path / "t/model/config.json").read_text())
+    assert named["architectures"] == ["MobileBertForTokenClassification"] and named["id2label"]["0"] == "B-SEA"
+
+    given = ("evaluate", "--task=tokens", "--model=t/model", "--sequence_length=16", "--json", "--output=scored")
+    code, out, _ = command(*given, "--dataset=t/finetune/dev.conll", "--precision=float32")
+    assert code == 0
+    # The last column is what was predicted.
+    assert json.loads(out)["accuracy"] == 100.0
+    code, out, _ = command(*given, f"--dataset={path}", "--precision=int8")
+    scores = json.loads(out)
+    assert scores["precision"] == "int8" and scores["examples"] == {"dev": 40} and scores["score"] == scores["f1"]
+    assert (tmp_path / "scored/tokens-dev.conll").read_text().count("\n\n") == 39
+    path.write_text("cat B-MAT\n")
+    assert "tags.conll:1: the tag 'B-MAT' is none of" in refusal(*given, f"--dataset={path}")
 
 
 def test_numbers_of_one_s_own(command, place, tmp_path):

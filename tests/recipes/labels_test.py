@@ -5,7 +5,7 @@ import pytest
 
 from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.recipes.evaluate_labels import average_runs, class_order
-from mobilebert_jax.recipes.labels import baseline_scores, load_label_sets, part_scores
+from mobilebert_jax.recipes.labels import load_label_sets, part_scores
 from mobilebert_jax.recipes.tuning import with_steps
 from mobilebert_jax.utils.errors import UserError
 from tests.tasks.glue_files import write_glue
@@ -24,7 +24,7 @@ def test_both_dev_sets_of_mnli_are_scored_by_part(glue):
     found = part_scores(sets.metrics, sets.dev, said)
     assert found == {"dev_matched": {"accuracy": 100.0}, "dev_mismatched": {"accuracy": pytest.approx(100 / 3)}}
     third = {"accuracy": pytest.approx(100 / 3)}
-    assert baseline_scores(sets) == {"majority_class": {"dev_matched": third, "dev_mismatched": third}}
+    assert sets.baselines() == {"majority_class": {"dev_matched": third, "dev_mismatched": third}}
 
 
 def test_the_fingerprint_follows_every_text_and_label(glue, tmp_path):
