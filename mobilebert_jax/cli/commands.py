@@ -20,6 +20,7 @@ from mobilebert_jax.parallel.processes import is_first
 from mobilebert_jax.parallel.start import start
 from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
 from mobilebert_jax.recipes.evaluate_labels import average_runs, evaluate_labels
+from mobilebert_jax.recipes.evaluations import keep_evaluation
 from mobilebert_jax.recipes.finetune import finetune_folder
 from mobilebert_jax.recipes.finetune_labels import finetune_labels_folder
 from mobilebert_jax.recipes.glue import averages, run_glue
@@ -130,6 +131,7 @@ def evaluate(options: argparse.Namespace) -> None:
         scores = evaluate_folder(
             model, options.dataset, options.task, options.output, options.batch_size, options.precision
         )
+        keep_evaluation(model, options.task, options.dataset, scores)
     print_json(scores) if options.json else print_scores(scores)
 
 
@@ -147,8 +149,9 @@ def _evaluate_labels(options: argparse.Namespace) -> None:
         raise UserError(f"evaluate: --predictions is for SQuAD; of {options.task} a model is scored, --model=DIR")
     usual = TOKEN_COLUMNS if options.task == TOKENS else Columns()
     named = {name: getattr(options, name) for name in ("text", "text_pair", "label") if getattr(options, name)}
+    model = local_copy(options.model, "--model")
     scores = evaluate_labels(
-        local_copy(options.model, "--model"),
+        model,
         options.dataset,
         options.task,
         part=options.part,
@@ -159,6 +162,7 @@ def _evaluate_labels(options: argparse.Namespace) -> None:
         sequence_length=options.sequence_length,
         precision=options.precision,
     )
+    keep_evaluation(model, options.task, options.dataset, scores, options.part)
     print_json(scores) if options.json else print_label_scores(scores)
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from mobilebert_jax.report.label_scores import MODELS, PAPER
 from mobilebert_jax.report.markup import MISSING, Markup, figure, join, note, table
+from mobilebert_jax.report.paper import MODELS, published
 from mobilebert_jax.tasks.glue_tasks import TASKS
 from mobilebert_jax.tasks.label_scores import glue_averages
 from mobilebert_jax.utils.files import read_json
@@ -25,7 +25,8 @@ def glue_table(results: dict[str, dict[str, Any]]) -> Markup:
             for metric, value in own["student"].get(part, own["student"]).items():
                 name = ", ".join([task, *([part.replace("_", " ")] if len(own["examples"]) > 2 else []), metric])
                 best = max(scores[metric] for scores in baselines)
-                rows.append([name, figure(value, 1), figure(best, 1), *_published(task, metric, part)])
+                theirs = (figure(published(model, task, part, metric), 1) for model in MODELS)
+                rows.append([name, figure(value, 1), figure(best, 1), *theirs])
     means = glue_averages({task: own["student"] for task, own in results.items()})
     counted = means.pop("tasks")
     averages = [[name.replace("_", " "), figure(value, 1)] for name, value in means.items()]
@@ -39,9 +40,3 @@ def glue_table(results: dict[str, dict[str, Any]]) -> Markup:
         table(header, rows + [[*row, *[MISSING] * (len(header) - 2)] for row in averages]),
         note("The paper's columns are its figures on the test sets; each task's model lies in glue/<task>/model"),
     )
-
-
-def _published(task: str, metric: str, part: str) -> list[str]:
-    known, *values = PAPER.get(task, ("", *[None] * len(MODELS)))
-    same = known.split(",")[0] == metric and not part.endswith("_mismatched")
-    return [figure(value, 1) if same else MISSING for value in values]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mobilebert_jax.report.evaluations import evaluation_table, has_evaluations
 from mobilebert_jax.report.glue_table import glue_results, glue_table
 from mobilebert_jax.report.label_scores import is_labelled
 from mobilebert_jax.report.markup import Markup, join, note, tag
@@ -57,6 +58,7 @@ def make_page(run: RunFolder) -> str:
         *(_section(HEADLINES[name], lambda p=phase: _curves(p)) for name, phase in run.phases.items() if phase.train),
         _section("Masked LM, held out", lambda: masked_lm_table(run)),
         *_of_finetuning(run),
+        *([_section("Evaluated afterwards", lambda: evaluation_table(run))] if has_evaluations(run) else []),
         _section("Hidden words, guessed", lambda: masked_samples(run)),
         _section("Parameters", lambda: parameter_table(run)),
         _section("Settings", lambda: config_table(run)),

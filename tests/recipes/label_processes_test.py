@@ -1,0 +1,68 @@
+"""Fine-tuning on labels in two processes of four devices, and in a bucket, beside one device and a folder."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mobilebert_jax.training.metrics import read_metrics
+from mobilebert_jax.utils.files import read_json
+from tests.recipes.labels_model import TINY, save_encoder, write_rte
+from tests.recipes.processes_test import devices, ends, free_port
+from tests.recipes.tiny_run import TinyRun
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning(TinyRun):
+    """`finetune --task=rte` in processes of their own."""
+
+    @property
+    def words(self):
+        """The overrides of labels, and what is tuned on what."""
+        given = [f"--model={self.folder / 'encoder'}", "--task=rte", f"--dataset={self.folder / 'glue'}"]
+        return [*given, *(f"--config.{override}" for override in TINY)]
+
+
+@pytest.fixture(scope="module")
+def tuning(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tuning")
+    save_encoder(folder / "encoder")
+    write_rte(folder / "glue")
+    return Tuning(folder)
+
+
+@pytest.fixture(scope="module")
+def alone(tuning):
+    """The folder of a run on one device."""
+    tuning.finish("finetune", tuning.folder / "alone")
+    return tuning.folder / "alone"
+
+
+def figures(workdir):
+    """step -> every figure of the line."""
+    lines = read_metrics(workdir / "finetune/metrics.jsonl")
+    return {(line["step"], "heldout" in line): line.get("heldout") or line["classification"] for line in lines}
+
+
+def shares(workdir):
+    """Probabilities of the dev set, as they were written."""
+    rows = [line.split("\t") for line in (workdir / "finetune/dev.tsv").read_text().splitlines()[1:]]
+    return np.array([[float(value) for value in row[3:]] for row in rows])
+
+
+def test_two_processes_of_four_devices_score_as_one_device(tuning, alone, tmp_path):
+    place = [f"--coordinator=localhost:{free_port()}", "--num_processes=2"]
+    both = [
+        tuning.start("finetune", tmp_path / "both", *place, f"--process_id={number}", xla=devices(4))
+        for number in range(2)
+    ]
+    (first, said), (second, whispered) = ends(both)
+    assert (first, second) == (0, 0), said + whispered
+    found, expected = figures(tmp_path / "both"), figures(alone)
+    assert found.keys() == expected.keys()
+    for step, value in expected.items():
+        assert found[step] == pytest.approx(value, rel=1e-4), step
+    np.testing.assert_allclose(shares(tmp_path / "both"), shares(alone), atol=1e-4)
+    results = [read_json(folder / "finetune/results.json") for folder in (tmp_path / "both", alone)]
+    assert results[0] == results[1]
+    assert not (tmp_path / "both/finetune/candidates").exists()
