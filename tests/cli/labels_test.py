@@ -124,7 +124,7 @@ def test_tags_of_words(command, refusal, place, tmp_path, caplog):
     assert results["baselines"]["most_frequent_tag"]["f1"] == 100.0 and results["score"] == results["student"]["f1"]
     assert results["student"]["accuracy"] > 80.0
     named = json.loads((tmp_path / "t/model/config.json").read_text())
-    assert named["architectures"] == ["MobileBertForTokenClassification"] and named["id2label"]["0"] == "B-SEA"
+    assert named["architectures"] == ["MobileBertForTokenClassification"] and named["id2label"]["0"] == "B-PER"
 
     given = ("evaluate", "--task=tokens", "--model=t/model", "--sequence_length=16", "--json", "--output=scored")
     code, out, _ = command(*given, "--dataset=t/finetune/dev.conll", "--precision=float32")

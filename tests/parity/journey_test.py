@@ -8,10 +8,13 @@ import pytest
 import torch
 import transformers
 
+import mobilebert_jax as mb
 from mobilebert_jax.cli.main import main
 from mobilebert_jax.models.pretrained import from_pretrained
 from mobilebert_jax.text.tokenizer import train_tokenizer
 from tests.parity.their_models import their_model
+from tests.recipes.labels_model import TINY
+from tests.recipes.tiny_run import WORDS
 
 SMALL = {
     "hidden_size": 32,
@@ -70,3 +73,30 @@ def test_a_bert_of_transformers_teaches_a_student(tiny_run, tokenizer, tmp_path)
     assert model.cfg.use_bottleneck and model.cfg.hidden_size == 32
     words = [f"--workdir={tmp_path / 'wide'}", *tiny_run.words, *given, "--config.model.student.hidden_size=36"]
     assert main(["distill", *words]) == 2
+
+
+def test_tags_learnt_here_are_the_same_in_transformers(tiny_run, tokenizer, tmp_path):
+    sizes = SMALL | {"embedding_size": 16, "intra_bottleneck_size": 16, "vocab_size": tokenizer.vocab_size}
+    their_model("mobilebert", None, **sizes).save_pretrained(tmp_path / "theirs")
+    tokenizer.save(tmp_path / "theirs")
+    sentences = [[WORDS[(start + step) % len(WORDS)] for step in range(8)] for start in range(30)]
+    lines = ["\n".join(f"{word} {'B-X' if word in ('cat', 'dogs') else 'O'}" for word in own) for own in sentences]
+    (tmp_path / "tags.conll").write_text("\n\n".join(lines))
+    given = [f"--model={tmp_path / 'theirs'}", f"--dataset={tmp_path / 'tags.conll'}", f"--workdir={tmp_path / 'run'}"]
+    quick = [*map("--config.{}".format, TINY), "--config.finetune.epochs=1", "--config.finetune.bucketing=false"]
+    assert main(["finetune", "--task=tokens", *given, *quick]) == 0
+    assert main(["export", f"--model={tmp_path / 'run' / 'model'}", f"--output={tmp_path / 'out'}"]) == 0
+
+    theirs = transformers.MobileBertForTokenClassification.from_pretrained(tmp_path / "out").eval()
+    assert theirs.config.id2label == {0: "B-X", 1: "O"}
+    pieces = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    inputs = pieces(sentences, is_split_into_words=True, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        logits = theirs(**inputs).logits.numpy()
+    words = map(inputs.word_ids, range(len(sentences)))
+    firsts = [[own.index(word) for word in range(8)] for own in words]
+    expected = np.concatenate([own[columns] for own, columns in zip(logits, firsts, strict=True)])
+    found = mb.TokenClassifier.from_pretrained(tmp_path / "run" / "model", sequence_length=40).logits(sentences)
+    error = np.abs(found - expected).max() / np.abs(expected).max()
+    print(f"logits of {len(found)} words: largest difference {error:.1e}")
+    assert error < 1e-5
