@@ -65,6 +65,7 @@ def _join(timeout: int, **arguments) -> None:
     try:
         jax.distributed.initialize(**arguments, **limits)
         jax.devices()  # all processes make their devices known to each other at once, or wait for ever
+        _without_cache_on_cpu()
     except ValueError:
         if arguments:
             raise
@@ -74,6 +75,12 @@ def _join(timeout: int, **arguments) -> None:
             f"--coordinator={place}: not all {arguments.get('num_processes', '')} processes met there within {timeout} "
             f"seconds ({first_line(error)})"
         ) from error
+
+
+def _without_cache_on_cpu() -> None:
+    """Compiles anew: XLA's CPU programs out of a cache do their collectives in no fixed order, and two mix them up."""
+    if jax.process_count() > 1 and jax.default_backend() == "cpu":
+        jax.config.update("jax_enable_compilation_cache", False)
 
 
 def _in_a_cluster() -> bool:

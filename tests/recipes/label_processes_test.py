@@ -55,9 +55,7 @@ def shares(workdir):
     return np.array([[float(value) for value in row[3:]] for row in rows])
 
 
-def test_two_processes_of_four_devices_score_as_one_device(tuning, alone, tmp_path, monkeypatch):
-    # XLA's CPU programs out of a cache do their collectives in no fixed order: two processes would mix them up.
-    monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "false")
+def test_two_processes_of_four_devices_score_as_one_device(tuning, alone, tmp_path):
     place = [f"--coordinator=localhost:{free_port()}", "--num_processes=2"]
     both = [
         tuning.start("finetune", tmp_path / "both", *place, f"--process_id={number}", xla=devices(4))
