@@ -70,9 +70,7 @@ class TokenClassifier:
         """From a model folder with its tokenizer; `settings` and errors as in `Classifier.from_pretrained`."""
         found = read_folder_config(Path(path) / CONFIG) if (Path(path) / CONFIG).is_file() else None
         if found and found.head != "token_classification":
-            raise UserError(
-                f"{path}: no tags of words in it; `mobilebert finetune --task=tokens --model={path}` learns some"
-            )
+            raise UserError(f"{path}: no tags in it; `mobilebert finetune --task=tokens --model={path}` trains them")
         model, params = from_pretrained(path, head="token_classification")
         tokenizer = tokenizer_and_length(path, model.cfg, settings, cls.sequence_length)
         model, params = at_precision(model, params, precision)
