@@ -16,6 +16,9 @@ from tests.recipes.labels_model import TINY, save_encoder, write_rte
 from tests.recipes.processes_test import devices, ends, free_port
 from tests.recipes.tiny_run import TinyRun
 
+SHORT = ("finetune.epochs=1", "finetune.evaluate_every=2", "finetune.save_every=2")
+"""Five steps."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Tuning(TinyRun):
@@ -25,7 +28,7 @@ class Tuning(TinyRun):
     def words(self):
         """The overrides of labels, and what is tuned on what."""
         given = [f"--model={self.folder / 'encoder'}", "--task=rte", f"--dataset={self.folder / 'glue'}"]
-        return [*given, *(f"--config.{override}" for override in TINY)]
+        return [*given, *(f"--config.{override}" for override in (*TINY, *SHORT))]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +79,7 @@ def test_two_processes_of_four_devices_score_as_one_device(tuning, alone, tmp_pa
 def test_killed_on_one_machine_and_continued_on_another_a_bucket_holds_what_a_folder_does(tuning, alone, bucket):
     workdir, here = f"{bucket}/tuned", folder_of(f"{bucket}/tuned")
     process = tuning.start("finetune", workdir)
-    while process.poll() is None and max(figures(here), default=(0, False)) < (6, False):
+    while process.poll() is None and max(figures(here), default=(0, False)) < (4, False):
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL, process.stderr.read()
