@@ -64,7 +64,11 @@ def test_two_processes_of_four_devices_score_as_one_device(tuning, alone, tmp_pa
         tuning.start("finetune", tmp_path / "both", *place, f"--process_id={number}", xla=devices(4))
         for number in range(2)
     ]
-    (first, said), (second, whispered) = ends(both)
+    try:
+        (first, said), (second, whispered) = ends(both)
+    finally:
+        for process in both:
+            process.kill()
     assert (first, second) == (0, 0), said + whispered
     found, expected = figures(tmp_path / "both"), figures(alone)
     assert found.keys() == expected.keys()
