@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from mobilebert_jax.recipes.lease import FOLDER as LEASE
 from mobilebert_jax.recipes.lock import NAME as LOCK
+from mobilebert_jax.recipes.selection import CANDIDATES
 from mobilebert_jax.utils.addresses import Found, RemoteFolder
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import UNFINISHED, read_json, write_json
@@ -71,7 +72,7 @@ class Mirror:
         with self._lock:
             found = self._local()
             changed = [name for name, stamp in found.items() if self._kept.get(name, [""])[1:] != stamp]
-            gone = {name for name in self._names - set(found) if fnmatch.fnmatch(Path(name).name, REPLACED)}
+            gone = {name for name in self._names - set(found) if _may_go(name)}
             if not changed and not gone:
                 return
             came = _all(lambda name: self._remote.put(self._folder / name, name), changed)
@@ -163,6 +164,11 @@ def _noted(path: Path) -> dict[str, list]:
         return dict(read_json(path))
     except (OSError, ValueError):
         return {}
+
+
+def _may_go(name: str) -> bool:
+    # Candidates go once a model is chosen among them, there as here.
+    return fnmatch.fnmatch(Path(name).name, REPLACED) or CANDIDATES in name.split("/")[:-1]
 
 
 def _is_apart(name: str) -> bool:

@@ -18,6 +18,9 @@ from mobilebert_jax.utils.types import Params
 SCORE = "score"
 """The held-out figure that decides: higher is better."""
 
+CANDIDATES = "candidates"
+"""The folder, in a phase's own, of what may still be chosen."""
+
 Scored = tuple[int, float]
 """A step and its score."""
 
@@ -66,7 +69,7 @@ class BestOnDev:
 
     def clear(self) -> None:
         """Removes the candidates, once the chosen one is elsewhere."""
-        shutil.rmtree(self.folder / "candidates", ignore_errors=True)
+        shutil.rmtree(self.folder / CANDIDATES, ignore_errors=True)
 
     def _keep(self, step: int, params: Params, score: float) -> None:
         scored = [*(each for each in self._scored() if each[0] < step), (step, score)]
@@ -82,7 +85,7 @@ class BestOnDev:
                 shutil.rmtree(path)
 
     def _candidate(self, step: int) -> Path:
-        return self.folder / "candidates" / str(step)
+        return self.folder / CANDIDATES / str(step)
 
     def _scored(self) -> list[Scored]:
         lines = read_metrics(self.folder / "metrics.jsonl")

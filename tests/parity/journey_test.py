@@ -90,7 +90,9 @@ def test_tags_learnt_here_are_the_same_in_transformers(tiny_run, tokenizer, tmp_
     theirs = transformers.MobileBertForTokenClassification.from_pretrained(tmp_path / "out").eval()
     assert theirs.config.id2label == {0: "B-X", 1: "O"}
     pieces = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
-    inputs = pieces(sentences, is_split_into_words=True, padding=True, return_tensors="pt")
+    # The last token sees what stands behind it: padding, on both sides, also behind the longest.
+    padded = {"padding": "max_length", "max_length": 40}
+    inputs = pieces(sentences, is_split_into_words=True, return_tensors="pt", **padded)
     with torch.no_grad():
         logits = theirs(**inputs).logits.numpy()
     words = map(inputs.word_ids, range(len(sentences)))
