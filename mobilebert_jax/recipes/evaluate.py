@@ -49,7 +49,7 @@ def evaluate_folder(
     )
     if output:
         write_predictions(predictions, output, task)
-    scores = {**model_scores(questions, predictions, task), "precision": precision}
+    scores = {**model_scores(questions, predictions, task), "computed_in": precision}
     return scores | ({"baselines": baselines(questions, task)} if dataset.startswith("builtin:") else {})
 
 

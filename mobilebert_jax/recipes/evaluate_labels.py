@@ -47,7 +47,7 @@ def evaluate_labels(
     `part`: of a GLUE task; by default all that have labels. `test` counts for the test sets of MNLI, too. A part
     without labels has no scores: its predictions go to `output`, as the leaderboard's file, which is packed with those
     that are there into submission.zip; `missing` names the others. Every other part gets a tsv of predictions there.
-    `precision`: as in `at_precision`, also in the scores.
+    `precision`: as in `at_precision`; the scores name it `computed_in`.
 
     Raises:
         UserError: no such model, classifier, examples or part, or the model's classes are not the task's.
@@ -77,7 +77,7 @@ def evaluate_labels(
     left = _write(Path(output), task, parts, labels, logits) if output else []
     scored = {name: own for name, own in parts.items() if own.labels is not None}
     counts = {name: len(own) for name, own in parts.items()}
-    report: dict[str, Any] = {"task": task, "precision": precision, "examples": counts}
+    report: dict[str, Any] = {"task": task, "computed_in": precision, "examples": counts}
     if scored:
         scores = part_scores(metrics, scored, {name: predictions(logits[name]) for name in scored})
         report |= {**scores, "score": task_score(scores)}

@@ -13,7 +13,7 @@ NAME = "evaluations.json"
 MODELS = ("model", "finetune/model")
 """A run's fine-tuned models, below its folder."""
 
-SAME = ("task", "dataset", "part", "precision")
+SAME = ("task", "dataset", "part", "computed_in")
 """Evaluations that agree in these replace each other."""
 
 

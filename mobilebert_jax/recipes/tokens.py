@@ -130,7 +130,7 @@ def evaluate_tokens(
         write_tags(Path(output) / f"{TOKENS}-dev.conll", tagged, tagger.labels, logits)
     scores = token_scores(tagged, logits.argmax(axis=1), tagger.labels)
     counts = {"dev": len(tagged)}
-    return {"task": TOKENS, "precision": precision, "examples": counts, **scores, "score": token_score(scores)}
+    return {"task": TOKENS, "computed_in": precision, "examples": counts, **scores, "score": token_score(scores)}
 
 
 def write_tags(path: str | Path, tagged: Tagged, labels: tuple[str, ...], logits: np.ndarray) -> None:

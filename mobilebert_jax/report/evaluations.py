@@ -19,7 +19,7 @@ def evaluation_table(run: RunFolder) -> Markup:
     """A table for each task, and part of one, that the run's model was evaluated on."""
     tables: dict[tuple[str, str], list[tuple[str, dict[str, float]]]] = {}
     for own in read_evaluations(run.path):
-        name = f"{str(own.get('dataset')).rstrip('/').rpartition('/')[2]}, {own.get('precision')}"
+        name = f"{str(own.get('dataset')).rstrip('/').rpartition('/')[2]}, {own.get('computed_in')}"
         for part, scores in _parts(own).items():
             tables.setdefault((str(own.get("task")), part), []).append((name, scores))
     made = []

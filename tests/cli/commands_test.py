@@ -62,7 +62,7 @@ def test_evaluate_prints_one_json_object_with_the_official_names(command, finish
     assert code == 0 and out.count("\n") == 1
     assert (scores["total"], scores["HasAns_total"], scores["NoAns_total"]) == (48, 24, 24)
     assert {"exact", "f1", "HasAns_exact", "NoAns_f1", "best_exact", "best_f1_thresh"} <= scores.keys()
-    assert scores.pop("precision") == "float32"
+    assert scores.pop("computed_in") == "float32"
     code, out, _ = command("evaluate", "--predictions=scored/predictions.json", dataset, "--json")
     assert code == 0
     assert json.loads(out) == {name: value for name, value in scores.items() if not name.startswith("best_")}
@@ -73,7 +73,7 @@ def test_squad1_always_answers_and_asks_only_what_has_an_answer(command, finishe
     words = ("evaluate", f"--model={finished_run / 'model'}", dataset, "--task=squad1", "--output=scored")
     code, out, _ = command(*words)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["exact", "f1", "total", "precision"]
+    assert [line.split()[0] for line in out.splitlines()] == ["exact", "f1", "total", "computed_in"]
     assert out.splitlines()[2].split()[1] == "24"
     predictions = json.loads((tmp_path / "scored" / "predictions.json").read_text())
     assert len(predictions) == 24 and all(predictions.values())

@@ -98,7 +98,7 @@ def test_a_task_is_trained_scored_killed_and_continued(command, place, tmp_path,
     code, out, _ = command(*given, "--json", "--output=scored", "--batch_size=8")
     assert code == 0
     scores = json.loads(out)
-    assert scores.pop("precision") == "float32"
+    assert scores.pop("computed_in") == "float32"
     assert scores == {"task": "rte", "examples": {"dev": 12}, **results["student"], "score": results["score"]}
     assert (tmp_path / "scored/rte-dev.tsv").read_bytes() == (tmp_path / "w/finetune/dev.tsv").read_bytes()
     assert "accuracy" in command(*given)[1]
@@ -133,7 +133,7 @@ def test_tags_of_words(command, refusal, place, tmp_path, caplog):
     assert json.loads(out)["accuracy"] == 100.0
     code, out, _ = command(*given, f"--dataset={path}", "--precision=int8")
     scores = json.loads(out)
-    assert scores["precision"] == "int8" and scores["examples"] == {"dev": 40} and scores["score"] == scores["f1"]
+    assert scores["computed_in"] == "int8" and scores["examples"] == {"dev": 40} and scores["score"] == scores["f1"]
     assert (tmp_path / "scored/tokens-dev.conll").read_text().count("\n\n") == 39
     path.write_text("cat B-MAT\n")
     assert "tags.conll:1: the tag 'B-MAT' is none of" in refusal(*given, f"--dataset={path}")

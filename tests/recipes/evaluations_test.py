@@ -4,7 +4,7 @@ from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.recipes.evaluations import NAME, keep_evaluation, read_evaluations
 from mobilebert_jax.recipes.workdir import claim
 
-SCORES = {"precision": "float32", "examples": {"dev": 12}, "accuracy": 60.0, "score": 60.0}
+SCORES = {"computed_in": "float32", "examples": {"dev": 12}, "accuracy": 60.0, "score": 60.0}
 
 
 @pytest.fixture
@@ -18,10 +18,10 @@ def run(tmp_path):
 def test_a_run_keeps_what_is_newest_of_its_models(run, monkeypatch):
     assert read_evaluations(run) == []
     keep_evaluation(run / "model", "rte", "glue", SCORES)
-    keep_evaluation(run / "finetune/model", "rte", "glue", {**SCORES, "precision": "int8"})
+    keep_evaluation(run / "finetune/model", "rte", "glue", {**SCORES, "computed_in": "int8"})
     monkeypatch.chdir(run)
     keep_evaluation("model", "rte", "glue", {**SCORES, "accuracy": 61.0})
-    found = [(own["precision"], own["accuracy"]) for own in read_evaluations(run)]
+    found = [(own["computed_in"], own["accuracy"]) for own in read_evaluations(run)]
     assert found == [("int8", 60.0), ("float32", 61.0)]
     keep_evaluation("model", "rte", "other", SCORES)
     assert len(read_evaluations(run)) == 3

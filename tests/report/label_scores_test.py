@@ -69,11 +69,12 @@ def test_later_evaluations_appear_by_task_data_set_and_precision(run):
     folder = run("rte", accuracy=60.0)
     assert "Evaluated afterwards" not in make_page(read_folder(folder))
     for precision, value in (("float32", 61.0), ("int8", 59.0)):
-        scores = {"precision": precision, "examples": {"dev": 12}, "accuracy": value, "score": value}
+        scores = {"computed_in": precision, "examples": {"dev": 12}, "accuracy": value, "score": value}
         keep_evaluation(folder / "model", "rte", "data/glue/", scores)
     parts = {"dev_matched": {"accuracy": 50.0}, "dev_mismatched": {"accuracy": 51.0}}
-    keep_evaluation(folder / "model", "mnli", "glue", {"precision": "int8", "examples": {}, "score": 50.5, **parts})
-    keep_evaluation(folder / "model", "squad1", "dev.json", {"exact": 1.5, "f1": 2.5, "total": 3, "precision": "int8"})
+    keep_evaluation(folder / "model", "mnli", "glue", {"computed_in": "int8", "examples": {}, "score": 50.5, **parts})
+    answers = {"exact": 1.5, "f1": 2.5, "total": 3, "computed_in": "int8"}
+    keep_evaluation(folder / "model", "squad1", "dev.json", answers)
     rows = rows_of(make_page(read_folder(folder)), "Evaluated afterwards")
     assert rows[:3] == [["rte", "accuracy"], ["glue, float32", "61.0"], ["glue, int8", "59.0"]]
     assert ["mnli dev mismatched", "accuracy"] in rows and ["glue, int8", "51.0"] in rows
