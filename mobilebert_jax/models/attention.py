@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.dropout import Dropout
 from mobilebert_jax.models.fused_attention import Kernel, fused_attention, fused_kernel
 from mobilebert_jax.models.layers import Dense
 from mobilebert_jax.models.masks import MASKED, Mask, key_mask
@@ -24,7 +25,7 @@ class SelfAttention(nn.Module):
         self.query = Dense(self.cfg, self.cfg.inner_size, (query, "heads"))
         self.key = Dense(self.cfg, self.cfg.inner_size, (key, "heads"))
         self.value = Dense(self.cfg, self.cfg.inner_size, (value, "heads"))
-        self.dropout = nn.Dropout(self.cfg.attention_probs_dropout_prob)
+        self.dropout = Dropout(self.cfg.attention_probs_dropout_prob, rows=2)
 
     def _split_heads(self, x: Array) -> Array:
         return x.reshape(*x.shape[:2], self.cfg.num_attention_heads, self.cfg.head_size).astype(self.cfg.dtype)
@@ -55,10 +56,12 @@ class SelfAttention(nn.Module):
         """
         query = self._split_heads(self.query(query_input))
         key = self._split_heads(self.key(key_input))
-        kernel = None if output_maps else self._kernel(query, attention_mask, deterministic)
+        rate = 0.0 if deterministic else self.cfg.attention_probs_dropout_prob
+        kernel = None if output_maps else self._kernel(query, attention_mask, rate)
         if kernel is not None:
             value = self._split_heads(self.value(value_input))
-            return fused_attention(kernel, query, key, value, attention_mask), None, None
+            seeds = self.dropout.seeds((len(query), self.cfg.num_attention_heads)) if rate else None
+            return fused_attention(kernel, query, key, value, attention_mask, seeds, rate), None, None
         scores = self._scores(query, key, attention_mask)
         probs = jax.nn.softmax(scores, axis=-1)
         weights = self.dropout(probs, deterministic=deterministic).astype(self.cfg.dtype)
@@ -66,8 +69,7 @@ class SelfAttention(nn.Module):
         context = jnp.einsum("bnqk,bknd->bqnd", weights, value)
         return context.reshape(*context.shape[:2], -1), scores, probs
 
-    def _kernel(self, query: Array, attention_mask: Mask, deterministic: bool) -> Kernel | None:
-        drops = self.cfg.attention_probs_dropout_prob > 0 and not deterministic
-        if drops or self.cfg.attention_kernel == "plain":
+    def _kernel(self, query: Array, attention_mask: Mask, rate: float) -> Kernel | None:
+        if self.cfg.attention_kernel == "plain":
             return None
-        return fused_kernel(query.shape, query.dtype, attention_mask)
+        return fused_kernel(query.shape, query.dtype, attention_mask, drops=rate > 0)

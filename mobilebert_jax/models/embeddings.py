@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.dropout import Dropout
 from mobilebert_jax.models.layers import Dense, Norm, weight_init
 from mobilebert_jax.models.masks import Mask, neighbours, position_ids, token_mask
 from mobilebert_jax.utils.placement import constrain, gathered
@@ -47,7 +48,7 @@ class Embeddings(nn.Module):
         if cfg.trigram_input or cfg.embedding_size != cfg.hidden_size:
             self.embedding_transformation = Dense(cfg, cfg.hidden_size, ("trigram", "embed"))
         self.norm = Norm(cfg, epsilon=cfg.outer_norm_eps)
-        self.dropout = nn.Dropout(cfg.hidden_dropout_prob)
+        self.dropout = Dropout(cfg.hidden_dropout_prob)
 
     def __call__(
         self, input_ids: Array, attention_mask: Mask, token_type_ids: Array, deterministic: bool = True

@@ -1,10 +1,10 @@
 """Attention in one kernel that never writes its maps to the device's main memory, where the platform has one.
 
-That is `tpu_attention` on TPUs and cuDNN's on NVIDIA GPUs, both in bfloat16. On CPU `jax.nn.dot_product_attention` is
-slower than the plain form. A kernel is none of the compiler's own operations, which it could split over a mesh: each
-device runs it on its own examples and heads. `jax.nn.dot_product_attention` has no dropout, so where probabilities are
-dropped (`attention_probs_dropout_prob` in training) the plain form stays: in the paper's recipe the teacher's training
-and fine-tuning. Transfer's walks, distillation (both networks) and every evaluation take the kernel.
+That is `tpu_attention` on TPUs and cuDNN's on NVIDIA GPUs, both in bfloat16, and `cpu_attention`. On CPU
+`jax.nn.dot_product_attention` is slower than the plain form. A kernel is none of the compiler's own operations, which it
+could split over a mesh: each device runs it on its own examples and heads. Only the CPU's has dropout, so elsewhere the
+plain form stays where probabilities are dropped (`attention_probs_dropout_prob` in training): in the paper's recipe the
+teacher's training and fine-tuning. Transfer's walks, distillation (both networks) and every evaluation take the kernel.
 
 cuDNN adds up gradients in no fixed order unless XLA_FLAGS=--xla_gpu_deterministic_ops=true, which XLA passes on to it.
 It has not been run here; `model.student.attention_kernel=plain` (and `teacher`) does without any kernel.
@@ -15,15 +15,16 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from mobilebert_jax.models.cpu_attention import cpu_attention, fits_cpu
 from mobilebert_jax.models.masks import Mask, Packed
 from mobilebert_jax.models.tpu_attention import fits_tpu, tpu_attention
 from mobilebert_jax.utils.placement import per_device, target_device
 from mobilebert_jax.utils.types import Array
 
-Kernel = Callable[[Array, Array, Array, Array, Array, int], Array]
+Kernel = Callable[..., Array]
 """softmax(query key^T / sqrt(D)) value: three [B, S, N D] and the rows of `mask_rows`, D -> [B, S, N D].
 
-A query without keys sees all, as in the plain form.
+A query without keys sees all, as in the plain form. The CPU's also takes what `dropout.kept` takes: seeds and a rate.
 """
 
 AMPERE, HOPPER = 8, 9
@@ -33,11 +34,15 @@ _AXES = ("batch", "length", "heads")
 _ROW_AXES = ("batch", None, "length")
 
 
-def fused_kernel(shape: tuple[int, ...], dtype: jnp.dtype, mask: Mask) -> Kernel | None:
+def fused_kernel(shape: tuple[int, ...], dtype: jnp.dtype, mask: Mask, drops: bool = False) -> Kernel | None:
     """What takes queries [B, S, N, D] with such a mask where the program will run; None: nothing does."""
     if not isinstance(mask, Packed) and mask.ndim != 2:
         return None
     device = target_device()
+    if device.platform == "cpu" and fits_cpu(shape):
+        return cpu_attention
+    if drops:
+        return None
     if device.platform == "tpu" and fits_tpu(shape, dtype):
         return tpu_attention
     if device.platform == "gpu" and fits_cudnn(shape, dtype, str(getattr(device, "compute_capability", ""))):
@@ -45,16 +50,27 @@ def fused_kernel(shape: tuple[int, ...], dtype: jnp.dtype, mask: Mask) -> Kernel
     return None
 
 
-def fused_attention(kernel: Kernel, query: Array, key: Array, value: Array, mask: Mask) -> Array:
-    """Three [B, S, N, D] -> [B, S, N D]."""
+def fused_attention(
+    kernel: Kernel,
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Mask,
+    seeds: Array | None = None,
+    rate: float = 0.0,
+) -> Array:
+    """Three [B, S, N, D] -> [B, S, N D]; where probabilities are dropped, at `rate` by seeds [B, N, 2]."""
     width = query.shape[3]
     arrays = [each.reshape(*each.shape[:2], -1) for each in (query, key, value)]
-    rows = mask_rows(mask)
+    arrays += mask_rows(mask)
+    axes = (_AXES,) * 3 + (_ROW_AXES,) * 2
 
     def run(*own: Array) -> Array:
-        return kernel(*own, width)
+        return kernel(*own[:5], width, *((own[5], rate) if own[5:] else ()))
 
-    return per_device(run, (*arrays, *rows), (_AXES,) * 3 + (_ROW_AXES,) * 2)
+    if seeds is None:
+        return per_device(run, arrays, axes)
+    return per_device(run, [*arrays, seeds], (*axes, ("batch", "heads", None)))
 
 
 def mask_rows(mask: Mask) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.dropout import Dropout
 from mobilebert_jax.models.encoder import MobileBert
 from mobilebert_jax.models.layers import ACTIVATIONS, Dense, Norm, weight_init, zeros_init
 from mobilebert_jax.utils.errors import UserError
@@ -176,7 +177,7 @@ class MobileBertForSequenceClassification(nn.Module):
         """Ids [B, S] -> ClassificationOutput."""
         encoder = MobileBert(self.cfg, name="encoder")
         out = encoder(input_ids, attention_mask, token_type_ids, deterministic=deterministic, **options)
-        pooled = nn.Dropout(0.1, name="dropout")(out.pooler_output, deterministic=deterministic)
+        pooled = Dropout(0.1, name="dropout")(out.pooler_output, deterministic=deterministic)
         return ClassificationOutput(out, Linear(self.cfg, self.num_labels, name="classifier")(pooled))
 
 
@@ -194,7 +195,7 @@ class MobileBertForTokenClassification(nn.Module):
         """Ids [B, S] -> ClassificationOutput, logits [B, S, C]."""
         encoder = MobileBert(self.cfg, pooling=False, name="encoder")
         out = encoder(input_ids, attention_mask, token_type_ids, deterministic=deterministic, **options)
-        dropout = nn.Dropout(self.cfg.hidden_dropout_prob, name="dropout")
+        dropout = Dropout(self.cfg.hidden_dropout_prob, name="dropout")
         hidden = dropout(out.last_hidden_state, deterministic=deterministic)
         return ClassificationOutput(out, Linear(self.cfg, self.num_labels, name="classifier")(hidden))
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.dropout import Dropout
 from mobilebert_jax.utils.placement import gathered, product
 from mobilebert_jax.utils.types import Array
 
@@ -54,10 +55,7 @@ class Dense(nn.Module):
         """[..., in] -> [..., features] float32."""
         kernel = self.param("kernel", weight_init(self.cfg, *self.axes), (x.shape[-1], self.features))
         bias = self.param("bias", zeros_init(self.axes[1]), (self.features,))
-        dtype = jnp.dtype(self.cfg.dtype)
-        # One matrix, not a batch of them: XLA's CPU backend is several times slower at the 3-D form's weight gradient.
-        rows = x.astype(dtype).reshape(-1, x.shape[-1])
-        y = product(rows, kernel, self.axes).reshape(*x.shape[:-1], self.features)
+        y = product(x.astype(jnp.dtype(self.cfg.dtype)), kernel, self.axes)
         return y.astype(jnp.float32) + gathered(bias, self.axes[1:])
 
 
@@ -98,5 +96,5 @@ class DenseNorm(nn.Module):
     def __call__(self, x: Array, residual: Array | None = None, deterministic: bool = True) -> Array:
         """[..., in] (+ residual [..., features]) -> [..., features]."""
         y = Dense(self.cfg, self.features, self.axes, name="dense")(x)
-        y = nn.Dropout(self.dropout, name="dropout")(y, deterministic=deterministic)
+        y = Dropout(self.dropout, name="dropout")(y, deterministic=deterministic)
         return Norm(self.cfg, epsilon=self.epsilon, name="norm")(y if residual is None else y + residual)

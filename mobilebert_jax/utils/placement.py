@@ -12,6 +12,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
+from mobilebert_jax.utils.products import cpu_product
 from mobilebert_jax.utils.types import Array
 
 Axes = Sequence[str | None]
@@ -83,12 +84,17 @@ def gathered(param: Array, axes: Axes, lookup: bool = False) -> Array:
     return param if placement is None else placement.parameter(param, axes, lookup, _network.get())
 
 
-def product(rows: Array, kernel: Array, axes: Axes) -> Array:
-    """rows [N, in] @ kernel [in, out] in the dtype of `rows`; the kernel is cast before it travels."""
+def product(x: Array, kernel: Array, axes: Axes) -> Array:
+    """x [..., in] @ kernel [in, out] in the dtype of `x`; the kernel is cast before it travels."""
     placement = _active.get()
+    if placement is None and target_device().platform == "cpu":
+        return cpu_product(x, kernel.astype(x.dtype))
+    rows = x.reshape(-1, x.shape[-1])
     if placement is None:
-        return rows @ kernel.astype(jnp.dtype(rows.dtype))
-    return placement.product(rows, kernel, axes, _network.get())
+        made = rows @ kernel.astype(x.dtype)
+    else:
+        made = placement.product(rows, kernel, axes, _network.get())
+    return made.reshape(*x.shape[:-1], -1)
 
 
 def table_product(x: Array, tables: Sequence[Array], axes: Sequence[Axes]) -> Array:
