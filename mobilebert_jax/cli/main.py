@@ -13,10 +13,14 @@ from mobilebert_jax.cli.bench import add_bench_options
 from mobilebert_jax.cli.plan import add_plan_options
 from mobilebert_jax.cli.weights import add_export_options, add_import_options
 from mobilebert_jax.training.stopping import Stopper, given_up
+from mobilebert_jax.utils.allocator import accelerator_files, keep_freed_memory
 from mobilebert_jax.utils.errors import SharedError, Stopped, UserError
 from mobilebert_jax.utils.faults import machine_fault
 
 DONE, BAD_INPUT, STOPPED, INTERRUPTED = 0, 2, 42, 130
+
+WITH_STEPS = ("run", "pretrain", "distill", "finetune", "bench")
+"""Commands whose programs run often enough that memory given back would soon be asked for again."""
 
 WITH_CONFIG = ("run", "prepare", "pretrain", "distill", "finetune", "bench", "plan")
 
@@ -32,6 +36,8 @@ FUNCTIONS = {"import": "import_weights", "export": "export_weights"}
 
 def entry_point() -> None:
     """The console script."""
+    if sys.argv[1:2] and sys.argv[1] in WITH_STEPS and not accelerator_files():
+        keep_freed_memory()
     code = main(sys.argv[1:])
     if given_up() or (code == BAD_INPUT and _others_go_on()):
         # A compilation that was left behind would crash in an orderly exit, and Orbax's threads would for minutes

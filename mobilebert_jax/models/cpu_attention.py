@@ -89,7 +89,7 @@ def _scores(query, key, pieces, seen):
 
 def _visible(pieces, seen):
     """True for the keys that a query sees, [S, S], of two rows [1, S]."""
-    return (pieces.T == pieces) & (seen > 0)
+    return (pieces == pieces.T) & (seen > 0)
 
 
 def _dropped(probs, seeds, rate):

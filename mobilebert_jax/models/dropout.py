@@ -1,4 +1,4 @@
-"""Dropout whose random bits cost little: a row's seed from JAX's generator, its elements' bits by a hash of their place.
+"""Dropout whose random bits cost little: a row's seed by JAX's generator, its elements' bits by a hash of their place.
 
 JAX's own generator spends some fifty operations on each word. At the paper's sizes that was a twelfth of a fine-tuning
 step on a CPU, most of it for attention's maps. Nothing here is stored for the way back: the bits are made again.
@@ -14,11 +14,14 @@ import jax.numpy as jnp
 from mobilebert_jax.utils.types import Array
 
 _GOLDEN, _FIRST, _SECOND = 0x9E3779B1, 0x7FEB352D, 0x846CA68B
-"""An odd number near 2^32 divided by the golden ratio; the multipliers of the hash `lowbias32` (nullprogram.com/blog)."""
+"""An odd number near 2^32 divided by the golden ratio; the multipliers of the hash `lowbias32` (nullprogram.com)."""
 
 
 class Dropout(nn.Module):
-    """Zeroes elements with probability `rate` and multiplies the others by `1 / (1 - rate)`; `rows`: how many axes have seeds."""
+    """Zeroes elements with probability `rate` and multiplies the others by `1 / (1 - rate)`.
+
+    `rows`: how many axes have seeds of their own.
+    """
 
     rate: float
     rows: int = 1
@@ -52,7 +55,7 @@ drop.defvjp(_drop_forward, _drop_backward)
 
 
 def kept(seeds: Array, shape: tuple[int, ...], rate: float) -> Array:
-    """True with probability `1 - rate`, bool `shape` [*rows, ...], by seeds [*rows, 2]: the same wherever it is made."""
+    """True with probability `1 - rate`, bool `shape` [*rows, ...], by seeds [*rows, 2]: the same wherever made."""
     rows = seeds.ndim - 1
     place = jnp.zeros(shape, jnp.uint32)
     for axis in range(rows, len(shape)):

@@ -1,8 +1,8 @@
 """Attention in one kernel that never writes its maps to the device's main memory, where the platform has one.
 
 That is `tpu_attention` on TPUs and cuDNN's on NVIDIA GPUs, both in bfloat16, and `cpu_attention`. On CPU
-`jax.nn.dot_product_attention` is slower than the plain form. A kernel is none of the compiler's own operations, which it
-could split over a mesh: each device runs it on its own examples and heads. Only the CPU's has dropout, so elsewhere the
+`jax.nn.dot_product_attention` is slower than the plain form. A kernel is none of the compiler's own operations, which
+it could split over a mesh: each device runs it on its own examples and heads. Only the CPU's has dropout; elsewhere the
 plain form stays where probabilities are dropped (`attention_probs_dropout_prob` in training): in the paper's recipe the
 teacher's training and fine-tuning. Transfer's walks, distillation (both networks) and every evaluation take the kernel.
 

@@ -90,10 +90,8 @@ def product(x: Array, kernel: Array, axes: Axes) -> Array:
     if placement is None and target_device().platform == "cpu":
         return cpu_product(x, kernel.astype(x.dtype))
     rows = x.reshape(-1, x.shape[-1])
-    if placement is None:
-        made = rows @ kernel.astype(x.dtype)
-    else:
-        made = placement.product(rows, kernel, axes, _network.get())
+    plain = placement is None
+    made = rows @ kernel.astype(x.dtype) if plain else placement.product(rows, kernel, axes, _network.get())
     return made.reshape(*x.shape[:-1], -1)
 
 

@@ -7,7 +7,7 @@ from mobilebert_jax.utils.types import Array
 
 @jax.custom_vjp
 def cpu_product(x: Array, kernel: Array) -> Array:
-    """x [..., in] @ kernel [in, out] in their dtype; every bit as by JAX's own rules.
+    """x [..., in] @ kernel [in, out] in their dtype, with the gradients of JAX's own rules.
 
     Kept for the way back is `x` as it came, not its rows: layers with the same input keep one array, where a scan over
     blocks would otherwise stack one for each of them. For the gradient XLA takes `rows^T cotangent`. With 3,072 rows

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mobilebert_jax.models.dropout import Dropout, drop, kept
 from mobilebert_jax.models.encoder import MobileBert
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.utils.trees import map_named
@@ -20,7 +21,8 @@ def active_dropouts(cfg, head):
     model, rates = build_model(cfg, head), {}
 
     def record(call, args, kwargs, context):
-        if isinstance(context.module, nn.Dropout) and context.module.rate > 0 and not kwargs["deterministic"]:
+        drops = isinstance(context.module, Dropout) and context.method_name == "__call__" and context.module.rate > 0
+        if drops and not kwargs["deterministic"]:
             rates["/".join(context.module.path).removeprefix("encoder/")] = context.module.rate
         return call(*args, **kwargs)
 
@@ -104,3 +106,43 @@ def test_every_layer_draws_its_own_dropout_mask():
     assert set(np.unique(masks)) == {0.0, 2.0}
     for layer in range(1, cfg.num_hidden_layers):
         assert 0.4 < (masks[layer] == masks[0]).mean() < 0.6
+
+
+def seeds_of(seed, *shape):
+    return jax.random.bits(jax.random.key(seed), (*shape, 2), jnp.uint32)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_what_is_kept_has_the_rate_in_every_row_and_column_and_at_every_distance(rate):
+    """Bounds of five standard deviations of independent draws, over the largest of a thousand of each."""
+    keep = np.asarray(kept(seeds_of(0, 1024), (1024, 1024), rate), np.float64)
+    centred = (keep - (1 - rate)) / np.sqrt(rate * (1 - rate))
+    bound = 5 / np.sqrt(1024)
+    assert abs(centred.mean()) < 5 / 1024
+    assert np.abs(centred.mean(0)).max() < bound and np.abs(centred.mean(1)).max() < bound
+    for distance in (1, 2, 3, 4, 7, 8, 16, 31, 64, 128, 384, 512):
+        assert abs((centred[:, distance:] * centred[:, :-distance]).mean()) < 8 / 1024
+        assert abs((centred[distance:] * centred[:-distance]).mean()) < 8 / 1024
+
+
+def test_rows_and_columns_are_kept_independently_of_each_other():
+    keep = np.asarray(kept(seeds_of(1, 512), (512, 512), 0.5), np.float64)
+    for table in (keep, keep.T):
+        correlations = np.corrcoef(table) - np.eye(512)
+        assert np.abs(correlations).max() < 6 / np.sqrt(512)
+
+
+def test_what_is_kept_depends_on_seed_and_place_alone():
+    seeds = seeds_of(2, 6, 3)
+    whole = kept(seeds, (6, 3, 5, 7), 0.4)
+    np.testing.assert_array_equal(whole[2:4, 1:], kept(seeds[2:4, 1:], (2, 2, 5, 7), 0.4))
+    np.testing.assert_array_equal(whole, kept(seeds, (6, 3, 35), 0.4).reshape(whole.shape))
+
+
+def test_what_remains_is_scaled_and_its_gradient_alike():
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(4, 50)), jnp.float32)
+    seeds = seeds_of(3, 4)
+    out, back = jax.vjp(lambda x: drop(x, seeds, 0.25), x)
+    keep = kept(seeds, x.shape, 0.25)
+    np.testing.assert_allclose(out, np.where(keep, x / 0.75, 0.0), rtol=1e-6)
+    np.testing.assert_allclose(back(x)[0], out, rtol=1e-6)

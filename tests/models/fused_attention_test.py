@@ -14,6 +14,7 @@ import pytest
 from mobilebert_jax.models import attention as attention_module
 from mobilebert_jax.models import fused_attention as fused_module
 from mobilebert_jax.models.block import Block
+from mobilebert_jax.models.cpu_attention import cpu_attention
 from mobilebert_jax.models.encoder import MobileBert
 from mobilebert_jax.models.fused_attention import cudnn_attention, fits_cudnn, fused_kernel
 from mobilebert_jax.models.masks import make_mask
@@ -32,6 +33,7 @@ PAIRS = make_mask(jnp.asarray(np.random.default_rng(0).integers(0, 2, (ROWS, LEN
 KERNELS = {
     "cudnn's": functools.partial(cudnn_attention, implementation="xla"),
     "tpu's": functools.partial(tpu_attention, interpret=True),
+    "cpu's": cpu_attention,
 }
 SHAPE = (8, 512, 4, 32)
 ON_GPU = jax.default_backend() == "gpu"
@@ -65,7 +67,7 @@ def take(monkeypatch, kernel):
         calls.append(arguments)
         return kernel(*arguments)
 
-    monkeypatch.setattr(attention_module, "fused_kernel", lambda *_: counted)
+    monkeypatch.setattr(attention_module, "fused_kernel", lambda *_, drops: counted)
     return calls
 
 
@@ -92,7 +94,8 @@ def test_heads_that_fill_lanes_together_or_alone_give_the_same(heads, width):
         context, back = jax.vjp(lambda *own: kernel(*own, *rows, width), *arrays[:3])
         return jnp.stack([context, *back(arrays[3])])
 
-    assert relative_error(*(results(kernel, *arrays) for kernel in KERNELS.values())) < 1e-6
+    first, *others = (results(kernel, *arrays) for kernel in KERNELS.values())
+    assert all(relative_error(other, first) < 1e-6 for other in others)
 
 
 @pytest.mark.parametrize(
@@ -109,13 +112,22 @@ def test_the_plain_form_makes_maps_that_are_asked_for_or_all_where_the_config_sa
     assert not calls
 
 
-def test_dropout_takes_the_plain_form(monkeypatch):
-    calls = take(monkeypatch, KERNELS["tpu's"])
-    block = Block(VARIANTS["mobilebert"])
-    x, rngs = jnp.ones((ROWS, LENGTH, 32)), {"params": jax.random.key(0), "dropout": jax.random.key(1)}
-    jax.eval_shape(functools.partial(block.init, deterministic=False), rngs, x, MASKS["packed"])
-    assert not calls
-    jax.eval_shape(functools.partial(block.init, deterministic=True), rngs, x, MASKS["packed"])
+@pytest.mark.parametrize(("platform", "kernel"), [("tpu", None), ("gpu", None), ("cpu", cpu_attention)])
+def test_probabilities_are_dropped_by_the_cpus_kernel_alone(platform, kernel, monkeypatch):
+    device = SimpleNamespace(platform=platform, compute_capability="9.0")
+    monkeypatch.setattr(fused_module, "target_device", lambda: device)
+    assert fused_kernel(SHAPE, jnp.dtype(jnp.bfloat16), MASKS["packed"], drops=True) is kernel
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_the_cpus_kernel_drops_the_same_probabilities_as_the_plain_form(mask, monkeypatch):
+    cfg = VARIANTS["mobilebert"].replace(attention_probs_dropout_prob=0.3)
+    flags = {"deterministic": False, "rngs": {"dropout": jax.random.key(5)}}
+    plain = block_results(cfg, mask, **flags)
+    assert relative_error(block_results(cfg, mask)[0], plain[0]) > 1e-3
+    calls = take(monkeypatch, cpu_attention)
+    for found, expected in zip(block_results(cfg, mask, **flags), plain, strict=True):
+        assert relative_error(found, expected) < 1e-6
     assert calls
 
 
@@ -152,7 +164,10 @@ def test_what_cudnn_takes(shape, dtype, capability, fits):
         ("gpu", SHAPE, jnp.bfloat16, MASKS["packed"], cudnn_attention),
         ("gpu", SHAPE, jnp.bfloat16, PAIRS, None),
         ("gpu", SHAPE, jnp.float32, MASKS["packed"], None),
-        ("cpu", SHAPE, jnp.bfloat16, MASKS["packed"], None),
+        ("cpu", SHAPE, jnp.bfloat16, MASKS["packed"], cpu_attention),
+        ("cpu", (8, 256, 4, 12), jnp.float32, MASKS["packed"], cpu_attention),
+        ("cpu", SHAPE, jnp.float32, PAIRS, None),
+        ("cpu", (8, 255, 4, 32), jnp.float32, MASKS["packed"], None),
     ],
 )
 def test_each_platform_has_its_kernel_for_some_arrays(platform, shape, dtype, mask, kernel, monkeypatch):
