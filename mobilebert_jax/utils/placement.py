@@ -12,7 +12,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
-from mobilebert_jax.utils.products import cpu_product
+from mobilebert_jax.utils.products import LARGE, cpu_product
 from mobilebert_jax.utils.types import Array
 
 Axes = Sequence[str | None]
@@ -87,7 +87,7 @@ def gathered(param: Array, axes: Axes, lookup: bool = False) -> Array:
 def product(x: Array, kernel: Array, axes: Axes) -> Array:
     """x [..., in] @ kernel [in, out] in the dtype of `x`; the kernel is cast before it travels."""
     placement = _active.get()
-    if placement is None and target_device().platform == "cpu":
+    if placement is None and kernel.size >= LARGE and target_device().platform == "cpu":
         return cpu_product(x, kernel.astype(x.dtype))
     rows = x.reshape(-1, x.shape[-1])
     plain = placement is None

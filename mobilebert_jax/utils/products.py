@@ -4,6 +4,9 @@ import jax
 
 from mobilebert_jax.utils.types import Array
 
+LARGE = 512 * 128
+"""Elements of a kernel from which on `cpu_product` is taken: those of MobileBERT's wide layers."""
+
 
 @jax.custom_vjp
 def cpu_product(x: Array, kernel: Array) -> Array:
