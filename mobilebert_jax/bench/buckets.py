@@ -5,14 +5,14 @@ length comes is counted over the batches of several groups of steps, as fine-tun
 """
 
 import collections
-import statistics
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from mobilebert_jax.bench.stepping import TuningStep, seconds
+from mobilebert_jax.bench.stepping import TuningStep, interleaved
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.recipes.encoders import Features
 from mobilebert_jax.recipes.finetune import question_features
@@ -28,19 +28,20 @@ GROUPS = 4
 """Of `SORTED_STEPS` steps each, over which lengths are counted."""
 
 
-def bench_buckets(config: ConfigDict, task: str, repeats: int) -> dict[str, Any]:
+def bench_buckets(
+    config: ConfigDict, task: str, repeats: int, beside: Mapping[str, Callable[[], Any]] | None = None
+) -> dict[str, Any]:
     """Examples a second with and without length batches, their ratio, and what it is made of.
 
     The set is `config.finetune.dataset`, or `questions`; the words are those of `config.data.tokenizer`, the weights
     are fresh.
-    `lengths`: for each length of a batch, its share of the steps and the median seconds of `repeats` steps.
+    `lengths`: for each length of a batch, its share of the steps and the median seconds of `repeats` steps. `beside`:
+    other work that is timed in turn with them; its medians are the report's `beside`.
 
     Raises:
         UserError: no such task or set, or a config whose tokenizer would first have to be trained.
     """
-    if config.data.tokenizer == "train":
-        raise UserError("bench finetune --task: give a tokenizer, --config.data.tokenizer=vocab.txt or a model folder")
-    tokenizer, settings = load_tokenizer(config.data.tokenizer), config.finetune
+    tokenizer, settings = given_tokenizer(config), config.finetune
     make, work = (_questions if task in THRESHOLDS else _labels)(config, task, tokenizer)
     features = make(True)
     batches = {}
@@ -50,7 +51,9 @@ def bench_buckets(config: ConfigDict, task: str, repeats: int) -> dict[str, Any]
         counted[batch["input_ids"].shape[1]] += 1
         batches[batch["input_ids"].shape[1]] = batch
     batches[settings.sequence_length] = make(False).batch(0, config.seed, settings.batch_size)
-    medians = _medians(work, batches, repeats)
+    placed = {length: jax.tree.map(jax.numpy.asarray, batch) for length, batch in batches.items()}
+    works = {length: functools.partial(work, batch) for length, batch in placed.items()}
+    medians = interleaved({**works, **(beside or {})}, repeats)
     mean = sum(medians[length] * count for length, count in counted.items()) / counted.total()
     rows = settings.batch_size
     return {
@@ -60,11 +63,19 @@ def bench_buckets(config: ConfigDict, task: str, repeats: int) -> dict[str, Any]
         "repeats": repeats,
         "lengths": [
             {"length": length, "share": counted[length] / counted.total(), "seconds": medians[length]}
-            for length in sorted(medians)
+            for length in sorted(works)
         ],
+        **({"beside": {name: medians[name] for name in beside}} if beside else {}),
         "examples_per_second": {"buckets": rows / mean, "whole": rows / medians[settings.sequence_length]},
         "ratio": medians[settings.sequence_length] / mean,
     }
+
+
+def given_tokenizer(config: ConfigDict) -> Tokenizer:
+    """The config's; UserError where it would first have to be trained."""
+    if config.data.tokenizer == "train":
+        raise UserError("bench finetune --task: give a tokenizer, --config.data.tokenizer=vocab.txt or a model folder")
+    return load_tokenizer(config.data.tokenizer)
 
 
 def _labels(config: ConfigDict, task: str, tokenizer: Tokenizer) -> tuple[Callable[[bool], Features], TuningStep]:
@@ -88,16 +99,6 @@ def _questions(config: ConfigDict, task: str, tokenizer: Tokenizer) -> tuple[Cal
     cfg = model_config(config, "student", tokenizer.vocab_size)
     step = TuningStep(config, build_model(cfg, "qa"), finetune_programs(config, cfg))
     return lambda bucketing: question_features(config, tokenizer, train, bucketing), step
-
-
-def _medians(step: Callable[[Any], None], batches: dict[int, Any], repeats: int) -> dict[int, float]:
-    """Median seconds of a step of each length, all in turn; the first round compiles."""
-    placed = {length: jax.tree.map(jax.numpy.asarray, batch) for length, batch in batches.items()}
-    each: dict[int, list[float]] = {length: [] for length in placed}
-    for _ in range(repeats + 1):
-        for length, batch in placed.items():
-            each[length].append(seconds(lambda batch=batch: step(batch)))
-    return {length: statistics.median(values[1:]) for length, values in each.items()}
 
 
 def print_buckets(report: dict[str, Any]) -> None:

@@ -48,7 +48,8 @@ def bench_finetune(config: ConfigDict | None, batch_size: int, sequence_length: 
     if sequence_length > cfg.max_position_embeddings:
         raise UserError(f"--sequence_length={sequence_length}: the model has {cfg.max_position_embeddings} positions")
     batch = _batch(cfg.vocab_size, batch_size, sequence_length)
-    sides = {"ours": _ours(config, batch), "transformers": _theirs(config, batch)}
+    theirs = torch_step(config, config.data.vocab_size)
+    sides = {"ours": _ours(config, batch), "transformers": lambda: theirs(batch)}
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     losses: dict[str, list[float]] = {side: [] for side in SIDES}
     for _ in range(repeats + 1):
@@ -98,8 +99,8 @@ def _ours(config: ConfigDict, batch: Batch) -> Callable[[], float]:
     return lambda: float(step(placed)["span"])
 
 
-def _theirs(config: ConfigDict, batch: Batch) -> Callable[[], float]:
-    """The same step in PyTorch, from the same weights through a model folder."""
+def torch_step(config: ConfigDict, vocab_size: int) -> Callable[[Batch], float]:
+    """The same step in PyTorch, from the same weights through a model folder: a batch of any length -> its loss."""
     try:
         import torch
         import transformers
@@ -107,7 +108,7 @@ def _theirs(config: ConfigDict, batch: Batch) -> Callable[[], float]:
         raise UserError(
             "bench finetune: needs PyTorch and transformers: pip install 'mobilebert-jax[parity]'"
         ) from error
-    cfg = model_config(config, "student", config.data.vocab_size)
+    cfg = model_config(config, "student", vocab_size)
     with tempfile.TemporaryDirectory() as folder:
         save_pretrained(folder, build_model(cfg, "qa"), init_params(build_model(cfg, "qa"), 0))
         with warnings.catch_warnings():
@@ -121,9 +122,9 @@ def _theirs(config: ConfigDict, batch: Batch) -> Callable[[], float]:
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas, eps=settings.eps)
     warm_up, steps = settings.warmup_steps, config.finetune.steps
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, warm_up, steps)
-    inputs = {name: torch.from_numpy(np.asarray(values, np.int64)) for name, values in batch.items()}
 
-    def step() -> float:
+    def step(batch: Batch) -> float:
+        inputs = {name: torch.from_numpy(np.asarray(values, np.int64)) for name, values in batch.items()}
         loss = model(**inputs).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)

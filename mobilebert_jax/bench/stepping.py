@@ -1,7 +1,8 @@
 """What several measurements time: a piece of work, and a step of fine-tuning."""
 
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -20,6 +21,18 @@ def seconds(work: Callable[[], Any]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def interleaved(works: Mapping[Any, Callable[[], Any]], repeats: int) -> dict[Any, float]:
+    """Median seconds of each piece of work, all in turn, so that a drifting machine slows all alike.
+
+    A first round, which compiles, does not count.
+    """
+    each: dict[Any, list[float]] = {name: [] for name in works}
+    for _ in range(repeats + 1):
+        for name, work in works.items():
+            each[name].append(seconds(work))
+    return {name: statistics.median(values[1:]) for name, values in each.items()}
 
 
 class TuningStep:

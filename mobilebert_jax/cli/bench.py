@@ -28,6 +28,8 @@ def add_bench_options(command: argparse.ArgumentParser) -> None:
     text = "in place of that: what length batches save on a task, with its config"
     tuning.add_argument("--task", default="", help=text)
     tuning.add_argument("--dataset", default="", help="of --task: SQuAD json, GLUE's folder, .tsv, .jsonl, hf:, tfds:")
+    text = "of questions: also the loop that people write with transformers and PyTorch, padded as they pad"
+    tuning.add_argument("--peer", action="store_true", help=text)
     text = "what logging, evaluation and saving add to the steps of a config's phases"
     step = kinds.add_parser("step", help=text, description=text)
     step.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
@@ -120,6 +122,8 @@ def _bench_finetune(options: argparse.Namespace) -> None:
 
     if options.task:
         return _bench_buckets(options)
+    if options.peer:
+        raise UserError("--peer: without --task=squad1 or squad2 the loop of transformers is measured anyway")
     config = _config(options)
     report = bench_finetune(config, options.batch_size, options.sequence_length, options.repeats)
     _print_json(report) if options.json else print_finetune(report)
@@ -127,13 +131,15 @@ def _bench_finetune(options: argparse.Namespace) -> None:
 
 def _bench_buckets(options: argparse.Namespace) -> None:
     from mobilebert_jax.bench.buckets import bench_buckets, print_buckets
+    from mobilebert_jax.bench.loops import bench_loops, print_loops
     from mobilebert_jax.recipes.questions import THRESHOLDS
 
     questions = options.task in THRESHOLDS
     options.config = options.config or f"configs/{'squad' if questions else 'glue'}.py:{options.task}"
     options.overrides = [*options.overrides, f"finetune.{'questions' if questions else 'dataset'}={options.dataset}"]
-    report = bench_buckets(_config(options), options.task, options.repeats)
-    _print_json(report) if options.json else print_buckets(report)
+    measure, show = (bench_loops, print_loops) if options.peer else (bench_buckets, print_buckets)
+    report = measure(_config(options), options.task, options.repeats)
+    _print_json(report) if options.json else show(report)
 
 
 def _bench_strategies(options: argparse.Namespace) -> None:
