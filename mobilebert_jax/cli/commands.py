@@ -128,9 +128,8 @@ def evaluate(options: argparse.Namespace) -> None:
         scores = score_file(options.dataset, options.predictions, options.task)
     else:
         model = local_copy(options.model, "--model")
-        scores = evaluate_folder(
-            model, options.dataset, options.task, options.output, options.batch_size, options.precision
-        )
+        given = model, options.dataset, options.task, options.output, options.batch_size, options.precision
+        scores = evaluate_folder(*given, options.sequence_length)
         keep_evaluation(model, options.task, options.dataset, scores)
     print_json(scores) if options.json else print_scores(scores)
 

@@ -258,7 +258,7 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--batch_size", type=int, default=32, help="default: %(default)s")
     text = "what the model computes with (default: %(default)s); int8: kernels and tables, activations on the fly"
     command.add_argument("--precision", default="float32", choices=PRECISIONS, help=text)
-    text = "of labelled texts (default: 128, or what the model has)"
+    text = "of labelled texts (default: 128), of windows over passages (384), or what the model has"
     command.add_argument("--sequence_length", type=int, default=0, help=text)
     _column_options(command)
     _json_option(command)

@@ -64,8 +64,7 @@ def _backward(width, rate, saved, cotangent):
         probs = jnp.exp(_scores(q, k, pieces, seen) - highest) * scale
         weights = _dropped(probs, seeds, rate)
         to_value = _transposed(_product("nqd,nqk->ndk", given, weights.astype(v.dtype)))
-        # By itself: the compiler's fusion of a product with what follows takes twice the time of both.
-        to_weights = jax.lax.optimization_barrier(_product("nqd,nkd->nqk", given, v))
+        to_weights = _product("nqd,nkd->nqk", given, v)
         # The softmax's own sum over keys, which is the context's product with its cotangent.
         total = (given.astype(jnp.float32) * context.astype(jnp.float32)).sum(-1, keepdims=True)
         to_scores = jnp.where(_visible(pieces, seen), weights * to_weights - probs * total, 0.0).astype(q.dtype)

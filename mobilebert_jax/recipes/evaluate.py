@@ -20,31 +20,32 @@ def evaluate_folder(
     output: str | Path = "",
     batch_size: int = 32,
     precision: str = "float32",
+    sequence_length: int = 0,
 ) -> dict[str, Any]:
     """Scores of a model folder with a span head, in percent, by the official scripts' names.
 
     exact, f1, total; for squad2 also HasAns_* and NoAns_*, best_f1 and best_exact with their thresholds; for the
     builtin set also `baselines`, the scores of what answers without reading the question. `output` is a folder for
     predictions.json, nbest_predictions.json and, for squad2, null_odds.json. `precision`: as in `at_precision`; the
-    scores name it `computed_in`.
+    scores name it `computed_in`. `sequence_length`: of the windows; by default 384, or the model's positions.
 
     Raises:
         UserError: no such model, no trained span head in it, or no such questions.
     """
-    if batch_size < 1:
-        raise UserError(f"--batch_size={batch_size}: must be at least 1")
+    for name, value, least in (("batch_size", batch_size, 1), ("sequence_length", sequence_length, 0)):
+        if value < least:
+            raise UserError(f"--{name}={value}: must be at least {least}")
+    settings = {"sequence_length": sequence_length} if sequence_length else {}
     questions = load_heldout(dataset, task)
-    answerer = load_answerer(model, batch_size=batch_size, precision=precision)
-    length = answerer.sequence_length
+    answerer = load_answerer(model, batch_size=batch_size, precision=precision, **settings)
     predictions = answer_all(
         answerer.predict,
         answerer.tokenizer,
         questions,
         task,
-        sequence_length=length,
-        # 128 and 64 of 384, as in the original; models with fewer positions keep the proportions.
-        doc_stride=max(1, length // 3),
-        max_query_length=max(1, length // 6),
+        sequence_length=answerer.sequence_length,
+        doc_stride=answerer.doc_stride,
+        max_query_length=answerer.max_query_length,
         batch_size=batch_size,
     )
     if output:

@@ -157,6 +157,10 @@ WORDS = [
     (["evaluate", "--dataset={bad}/good.json", "--predictions={bad}/other-ids.json"], "have no prediction"),
     (["evaluate", "--dataset={bad}/good.json", "--predictions={bad}/model"], "predictions={bad}/model: "),
     (["evaluate", "--dataset={bad}/good.json", "--model={bad}/model", "--batch_size=-1"], "--batch_size=-1"),
+    (
+        ["evaluate", "--dataset={bad}/good.json", "--model={bad}/model", "--sequence_length=-1"],
+        "--sequence_length=-1",
+    ),
     (["evaluate", "--dataset={bad}/impossible.json", "--model={bad}/model", "--task=squad1"], "impossible.json"),
     (["answer", " ", "--model={bad}/model", "--passage={bad}/good-passage.txt"], "the question is empty"),
     (["answer", "who?", "--model={bad}/model", "--passage={bad}/model"], "--passage={bad}/model: "),

@@ -1,4 +1,5 @@
 import json
+import shutil
 import warnings
 
 import numpy as np
@@ -56,8 +57,14 @@ def test_distill_needs_a_teacher(refusal, command, tiny_run):
     assert "no teacher there; run `mobilebert pretrain` first or set config.teacher.path" in error
 
 
-def test_evaluate_prints_one_json_object_with_the_official_names(command, finished_run, dataset, tmp_path):
-    code, out, _ = command("evaluate", f"--model={finished_run / 'model'}", dataset, "--json", "--output=scored")
+@pytest.fixture
+def model(finished_run, tmp_path):
+    """The finished model by itself: beside a run's own, `evaluate` keeps what it has found."""
+    return shutil.copytree(finished_run / "model", tmp_path / "own" / "model")
+
+
+def test_evaluate_prints_one_json_object_with_the_official_names(command, model, dataset, tmp_path):
+    code, out, _ = command("evaluate", f"--model={model}", dataset, "--json", "--output=scored")
     scores = json.loads(out)
     assert code == 0 and out.count("\n") == 1
     assert (scores["total"], scores["HasAns_total"], scores["NoAns_total"]) == (48, 24, 24)
@@ -69,8 +76,8 @@ def test_evaluate_prints_one_json_object_with_the_official_names(command, finish
     assert (tmp_path / "scored" / "nbest_predictions.json").is_file()
 
 
-def test_squad1_always_answers_and_asks_only_what_has_an_answer(command, finished_run, dataset, tmp_path):
-    words = ("evaluate", f"--model={finished_run / 'model'}", dataset, "--task=squad1", "--output=scored")
+def test_squad1_always_answers_and_asks_only_what_has_an_answer(command, model, dataset, tmp_path):
+    words = ("evaluate", f"--model={model}", dataset, "--task=squad1", "--output=scored")
     code, out, _ = command(*words)
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == ["exact", "f1", "total", "computed_in"]
@@ -79,10 +86,10 @@ def test_squad1_always_answers_and_asks_only_what_has_an_answer(command, finishe
     assert len(predictions) == 24 and all(predictions.values())
 
 
-def test_evaluate_on_the_builtin_set_adds_baselines(command, finished_run, dataset, monkeypatch, tiny_run):
+def test_evaluate_on_the_builtin_set_adds_baselines(command, model, dataset, monkeypatch, tiny_run):
     squad = json.loads((tiny_run.folder / "questions.json").read_text())
     monkeypatch.setattr("mobilebert_jax.recipes.questions.read_heldout", lambda spec: squad)
-    words = ("evaluate", f"--model={finished_run / 'model'}", "--dataset=builtin:python-docs-qa")
+    words = ("evaluate", f"--model={model}", "--dataset=builtin:python-docs-qa")
     scores = json.loads(command(*words, "--json")[1])
     assert scores["baselines"]["first_sentence"]["HasAns_exact"] == 100
     assert "baseline first_sentence" in command(*words)[1]

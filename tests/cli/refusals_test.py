@@ -30,7 +30,7 @@ from mobilebert_jax.cli.main import main
         (["finetune"], "required: --model"),
         (["finetune", "--model=nowhere"], "nowhere: not a model folder"),
         (["finetune", "--model=m", "--task=squad3"], "invalid choice: 'squad3'"),
-        (["finetune", "--model=m", "--config=mobilebert"], "no questions to train on: give --dataset=FILE"),
+        (["finetune", "--model=m", "--config=mobilebert"], "no questions to train on: give --dataset="),
         (["evaluate", "--dataset=q.json"], "give either --model=DIR or --predictions=FILE"),
         (["evaluate", "--model=m", "--predictions=p", "--dataset=q.json"], "give either --model=DIR or"),
         (["evaluate", "--model=m", "--dataset=q.json"], "questions 'q.json': no such file"),

@@ -111,7 +111,12 @@ def test_questions_are_trained_on_scored_killed_and_continued(command, place, tm
 
     given = ("evaluate", "--model=w/model", f"--dataset={place / 'dev.json'}")
     scores = json.loads(command(*given, "--json", "--output=scored", "--batch_size=8")[1])
+    assert scores.pop("computed_in") == "float32"
     assert scores == pytest.approx(results["student"])
+    shorter = json.loads(command(*given, "--json", "--sequence_length=16")[1])
+    assert shorter["total"] == 12
+    code, _, error = command(*given, "--sequence_length=25")
+    assert code == 2 and "25" in error and "24" in error
     page = command("report", "w")
     assert page[0] == 0 and (tmp_path / "w/report.html").is_file()
 

@@ -79,7 +79,7 @@ FUSED = ("distillation",)
 def fused():
     """Every attention without maps is a kernel's, whatever the device."""
     kernel = functools.partial(tpu_attention, interpret=True)
-    return mock.patch.object(attention, "fused_kernel", lambda *_: kernel)
+    return mock.patch.object(attention, "fused_kernel", lambda *_, **__: kernel)
 
 
 def layout_of(preset):
