@@ -75,29 +75,7 @@ def default_config() -> ConfigDict:
     config.distill.ground_truth_ratio = 0.5  # alpha of the paper: the rest follows the teacher's logits
     config.finetune = _phase(steps=20_000, batch_size=32, sequence_length=384)
     config.finetune.optimizer.update({"name": "adamw", "learning_rate": 4e-5, "warmup_steps": 2000})
-    config.finetune.update(
-        {
-            "questions": "",  # builtin:python-docs-qa, a SQuAD json file, hf: or tfds:; empty: no question answering
-            "doc_stride": 128,
-            "max_query_length": 64,
-            "max_answer_length": 30,
-            "n_best": 20,
-            "bad_answers": "drop",  # not where their offsets say: left out, counted and named, or "refuse"
-            "bucketing": True,  # short windows, or texts, in batches of their own
-            "dev": "",  # questions, or your own labels, that decide; empty: a tenth, or the data set's split validation
-            # Of GLUE and of labels of your own.
-            "dataset": "",  # a folder or file, hf: or tfds:
-            "text": "text",  # the columns of your own labels
-            "text_pair": "",  # empty: an example is one text
-            "label": "label",
-            "bad_rows": "refuse",  # lines of a tsv file with a wrong number of columns, or "drop" and count them
-            # Of both.
-            "epochs": 0.0,  # in place of steps; evaluate_every and save_every of 0 then mean once an epoch
-            "warmup_share": 0.1,  # of the steps, in place of warmup_steps, where there are epochs
-            "select": "best",  # on the dev set, or "last"; this and evaluate_every=0: scored at the end alone
-            "patience": 0,  # evaluations in a row without a better one that end the phase; 0: never
-        }
-    )
+    config.finetune.update(_finetune_settings())
     config.glue = {
         "dataset": "",  # GLUE's folder of tsv files, hf: or tfds:; `run` then makes a model of each task, too
         "tasks": tuple(GLUE_PRESETS),
@@ -162,6 +140,31 @@ def _transfer_settings() -> dict:
         "copy": ("embeddings", "heads"),
         "tf1_compat": False,  # count padding, compare statistics with all layers, clip over frozen parameters too
         "optimizer": {"end_ratio": 1.0, "warmup_steps": 0},
+    }
+
+
+def _finetune_settings() -> dict:
+    """What fine-tuning on questions and on labels has besides."""
+    return {
+        "questions": "",  # builtin:python-docs-qa, a SQuAD json file, hf: or tfds:; empty: no question answering
+        "doc_stride": 128,
+        "max_query_length": 64,
+        "max_answer_length": 30,
+        "n_best": 20,
+        "bad_answers": "drop",  # not where their offsets say: left out, counted and named, or "refuse"
+        "bucketing": True,  # short windows, or texts, in batches of their own
+        "dev": "",  # questions, or your own labels, that decide; empty: a tenth, or the data set's split validation
+        # Of GLUE and of labels of your own.
+        "dataset": "",  # a folder or file, hf: or tfds:
+        "text": "text",  # the columns of your own labels
+        "text_pair": "",  # empty: an example is one text
+        "label": "label",
+        "bad_rows": "refuse",  # lines of a tsv file with a wrong number of columns, or "drop" and count them
+        # Of both.
+        "epochs": 0.0,  # in place of steps; evaluate_every and save_every of 0 then mean once an epoch
+        "warmup_share": 0.1,  # of the steps, in place of warmup_steps, where there are epochs
+        "select": "best",  # on the dev set, or "last"; this and evaluate_every=0: scored at the end alone
+        "patience": 0,  # evaluations in a row without a better one that end the phase; 0: never
     }
 
 
