@@ -39,7 +39,8 @@ def quantize(x: Array, axis: int) -> Int8:
     """The nearest integers, halves to even; the numbers along `axis` share a scale, the largest of them becomes 127."""
     x = jnp.asarray(x, jnp.float32)
     largest = jnp.abs(x).max(axis, keepdims=True)
-    scale = jnp.where(largest > 0, largest / LARGEST, 1.0)
+    # Where the scale would be no normal float, which processors may take for 0, all numbers are as good as 0.
+    scale = jnp.where(largest > LARGEST * jnp.finfo(jnp.float32).tiny, largest / LARGEST, 1.0)
     values = jnp.clip(jnp.round(x / scale), -LARGEST, LARGEST)
     return Int8(values.astype(jnp.int8), scale)
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -19,12 +19,14 @@ VALUES = arrays(np.float32, (4, 6), elements=st.floats(-1e7, 1e7, width=32))
 def integers(x, axis):
     """(integers, scales) of a float32 array."""
     largest = np.abs(x).max(axis, keepdims=True)
-    scale = np.where(largest > 0, largest / np.float32(127), np.float32(1))
+    scale = np.where(largest > 1e-30, largest / np.float32(127), np.float32(1))
     return np.clip(np.rint(x / scale), -127, 127).astype(np.int64), scale
 
 
 @settings(deadline=None, max_examples=50)  # the first call compiles
 @given(VALUES, st.sampled_from([0, 1, -2, -1]))
+@example(np.full((4, 6), np.finfo(np.float32).tiny), 0)
+@example(np.full((4, 6), 1e-37, np.float32), 1)
 def test_integers_are_the_nearest_and_the_largest_is_127(x, axis):
     found = quantize(x, axis)
     assert found.values.dtype == jnp.int8 and found.scale.dtype == jnp.float32
