@@ -10,7 +10,6 @@ from mobilebert_jax.recipes.defaults import default_config
 from mobilebert_jax.utils.errors import UserError
 
 TASKS = ("squad1", "squad2")
-LENGTH = 384
 LEAST = 16
 
 
@@ -21,8 +20,8 @@ def get_config(arguments="squad2"):
         raise UserError(f"configs/squad.py:{arguments}: no preset of that name; there are {', '.join(TASKS)}")
     if length and not (length.isdecimal() and int(length) >= LEAST):
         raise UserError(f"configs/squad.py:{arguments}: {length!r} is no length of a window; at least {LEAST} tokens")
-    tokens = int(length or LENGTH)
     config = default_config()
+    tokens = int(length or config.finetune.sequence_length)
     # Where bfloat16 is faster, --config.model.student.dtype=bfloat16.
     config.model.student.dtype = "float32"
     config.finetune.update({"batch_size": 32, "epochs": 5.0, "log_every": 20})

@@ -5,9 +5,7 @@ gradients clipped to norm 1, all threads of this machine. Steps are timed in tur
 alike. Their losses are compared before anything is timed, and after the last step.
 """
 
-import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +14,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mobilebert_jax.bench.stepping import TuningStep
+from mobilebert_jax.bench.stepping import TuningStep, interleaved
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.models.pretrained import save_pretrained
@@ -50,14 +48,9 @@ def bench_finetune(config: ConfigDict | None, batch_size: int, sequence_length: 
     batch = _batch(cfg.vocab_size, batch_size, sequence_length)
     theirs = torch_step(config, config.data.vocab_size)
     sides = {"ours": _ours(config, batch), "transformers": lambda: theirs(batch)}
-    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     losses: dict[str, list[float]] = {side: [] for side in SIDES}
-    for _ in range(repeats + 1):
-        for side in SIDES:
-            began = time.perf_counter()
-            losses[side].append(sides[side]())
-            seconds[side].append(time.perf_counter() - began)
-    medians = {side: statistics.median(values[1:]) for side, values in seconds.items()}
+    works = {side: lambda side=side: losses[side].append(sides[side]()) for side in SIDES}
+    medians = interleaved(works, repeats)
     apart = [abs(own - their) / abs(their) for own, their in zip(*losses.values(), strict=True)]
     return {
         "device": jax.devices()[0].device_kind,

@@ -13,7 +13,7 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -89,9 +89,9 @@ def bench_strategies(
         raise UserError(f"--seeds={seeds}: must be at least 1")
     if datasets and not config.finetune.questions:
         raise UserError(f"--dataset={datasets[0]}: no questions to learn from; set config.finetune.questions")
-    for dataset in datasets:
-        load_heldout(dataset, "squad2")  # refused now, not after the first student
-    bench = _Bench(config, Path(workdir), stopper, datasets)
+    # Refused now, not after the first student.
+    tests = [_Test(dataset, _task_of(dataset), file_sha256(dataset)) for dataset in datasets]
+    bench = _Bench(config, Path(workdir), stopper, tests)
     bench.teacher()
     rows: list[Row] = []
     for comparison in comparisons:
@@ -107,11 +107,24 @@ def bench_strategies(
     return report
 
 
+class _Test(NamedTuple):
+    """A SQuAD json file, what it is for, and the hash of its bytes."""
+
+    path: str
+    task: str
+    sha256: str
+
+
+def _task_of(dataset: str) -> str:
+    """SQuAD 1.1 where every question has an answer."""
+    return "squad1" if all(question.answers for question in load_heldout(dataset, "squad2")) else "squad2"
+
+
 class _Bench:
     """The runs below a folder. Their results are read from their files, so that one that is finished costs nothing."""
 
-    def __init__(self, config: ConfigDict, workdir: Path, stopper: Stopper, datasets: Sequence[str]):
-        self.config, self.workdir, self.stopper, self.datasets = config, workdir, stopper, datasets
+    def __init__(self, config: ConfigDict, workdir: Path, stopper: Stopper, tests: Sequence[_Test]):
+        self.config, self.workdir, self.stopper, self.tests = config, workdir, stopper, tests
         self.teacher_row: Row = {}
 
     def teacher(self) -> None:
@@ -154,22 +167,21 @@ class _Bench:
         row["seconds"] = {phase: _seconds(folder, phase, config) for phase in ("transfer", "distill")}
         row |= _figures(folder, "distill")
         row |= {"f1": results["student"]["f1"], "exact": results["student"]["exact"]} if results else {}
-        return row | {Path(dataset).stem: _answers(folder, dataset) for dataset in self.datasets}
+        return row | {Path(test.path).stem: _answers(folder, test) for test in self.tests}
 
 
-def _answers(folder: Path, dataset: str) -> float:
+def _answers(folder: Path, test: _Test) -> float:
     """F1 of a student's model, which its folder keeps; where questions lack answers, with the best threshold.
 
     Training questions all have answers, perhaps: then only the threshold can say when to be silent.
     """
-    task = "squad1" if all(question.answers for question in load_heldout(dataset, "squad2")) else "squad2"
-    path = folder / "scores" / f"{Path(dataset).stem}.json"
-    sign = {"dataset": file_sha256(dataset), "model": weights_sha256(folder / "model")}
+    path = folder / "scores" / f"{Path(test.path).stem}.json"
+    sign = {"dataset": test.sha256, "model": weights_sha256(folder / "model")}
     kept = read_json(path) if path.is_file() else {}
     if kept.get("of") != sign:
-        kept = {"of": sign, **evaluate_folder(folder / "model", dataset, task)}
+        kept = {"of": sign, **evaluate_folder(folder / "model", test.path, test.task)}
         write_json(path, kept)
-    return kept["f1" if task == "squad1" else "best_f1"]
+    return kept["f1" if test.task == "squad1" else "best_f1"]
 
 
 def _seconds(workdir: Path, phase: str, config: ConfigDict) -> float:

@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from mobilebert_jax.cli.bench import bench  # noqa: F401 (a command too)
 from mobilebert_jax.cli.config_values import format_config
 from mobilebert_jax.cli.flags import default_workdir, load_config, load_with_source
@@ -18,6 +20,7 @@ from mobilebert_jax.cli.weights import export_weights, import_weights  # noqa: F
 from mobilebert_jax.models.folder_config import CONFIG, read_folder_config
 from mobilebert_jax.parallel.processes import is_first
 from mobilebert_jax.parallel.start import start
+from mobilebert_jax.recipes.defaults import default_config
 from mobilebert_jax.recipes.evaluate import evaluate_folder, load_answerer, score_file
 from mobilebert_jax.recipes.evaluate_labels import average_runs, evaluate_labels
 from mobilebert_jax.recipes.evaluations import keep_evaluation
@@ -39,14 +42,11 @@ from mobilebert_jax.training.trace import Traced
 from mobilebert_jax.utils.addresses import below, is_address
 from mobilebert_jax.utils.errors import Stopped, UserError
 
-WINDOW = 384
-"""Tokens, of configs/squad.py."""
-
 
 def run(options: argparse.Namespace) -> None:
     """Every phase of the config, then GLUE's tasks."""
-    results = _run_phases(options, PHASES)
-    config, source = load_with_source(options.config, options.overrides)
+    config, source = _joined(options)
+    results = _run_phases(options, PHASES, config, source)
     glue = run_glue(config, _workdir(options), options.stopper, source)
     if not is_first():
         return
@@ -60,14 +60,14 @@ def run(options: argparse.Namespace) -> None:
 
 def pretrain(options: argparse.Namespace) -> None:
     """The teacher phase alone."""
-    _run_phases(options, ("teacher",))
+    _run_phases(options, ("teacher",), *_joined(options))
     if is_first():
         print(f"finished: {below(_workdir(options), 'teacher', 'model')}")
 
 
 def distill(options: argparse.Namespace) -> None:
     """The transfer and distill phases alone."""
-    _run_phases(options, ("transfer", "distill"))
+    _run_phases(options, ("transfer", "distill"), *_joined(options))
     if is_first():
         print(f"finished: {below(_workdir(options), 'distill', 'model')}")
 
@@ -261,9 +261,9 @@ def _with_default_config(options: argparse.Namespace) -> str:
 
 def _shorter_windows(model: str) -> str:
     """What configs/squad.py is told of a model with fewer positions than its windows have tokens."""
-    path = Path(model, CONFIG)
-    positions = read_folder_config(path).cfg.max_position_embeddings if path.is_file() else WINDOW
-    return f",{positions}" if positions < WINDOW else ""
+    path, usual = Path(model, CONFIG), default_config().finetune.sequence_length
+    positions = read_folder_config(path).cfg.max_position_embeddings if path.is_file() else usual
+    return f",{positions}" if positions < usual else ""
 
 
 def report(options: argparse.Namespace) -> None:
@@ -275,9 +275,15 @@ def report(options: argparse.Namespace) -> None:
     print(f"report: {_written_report(options.workdir)}")
 
 
-def _run_phases(options: argparse.Namespace, phases: tuple[str, ...]) -> dict[str, Any]:
+def _joined(options: argparse.Namespace) -> tuple[ConfigDict, dict[str, Any]]:
+    """The config and where it comes from, once all processes have found each other."""
     _join_processes(options)
-    config, source = load_with_source(options.config, options.overrides)
+    return load_with_source(options.config, options.overrides)
+
+
+def _run_phases(
+    options: argparse.Namespace, phases: tuple[str, ...], config: ConfigDict, source: dict[str, Any]
+) -> dict[str, Any]:
     traced = _traced(options)
     return run_recipe(config, _workdir(options), options.stopper, phases, source, traced, options.stopper.began)
 

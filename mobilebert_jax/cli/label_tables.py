@@ -4,31 +4,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from mobilebert_jax.cli.tables import COLUMNS
+from mobilebert_jax.tasks.label_scores import glue_figures, scores_by_part
 
 
 def print_label_results(results: Mapping[str, Any]) -> None:
     """A fine-tuned model beside the baselines, one row each; one table for every part of the dev set."""
-    rows = {"model": results["student"], **results["baselines"]}
-    for part, count in results["examples"].items():
-        if part == "train":
-            continue
-        parts = {name: scores.get(part, scores) for name, scores in rows.items()}
-        columns = list(parts["model"])
+    for part, rows in scores_by_part(results).items():
+        columns, count = list(rows["student"]), results["examples"][part]
         print(f"{results['task']} {part}, {count:,} examples".ljust(36) + "".join(f"{name:>12}" for name in columns))
-        for name, scores in parts.items():
-            print(f"  {name:<34}" + "".join(f"{scores[column]:>12.1f}" for column in columns))
+        for name, scores in rows.items():
+            shown = "model" if name == "student" else name
+            print(f"  {shown:<34}" + "".join(f"{scores[column]:>12.1f}" for column in columns))
     print(f"chosen: step {results['best_step']:,} of {results['steps']:,}")
 
 
 def print_glue(results: Mapping[str, Mapping[str, Any]], averages: Mapping[str, float]) -> None:
     """A line a task and figure, the best baseline beside it; then the averages."""
     print(f"GLUE, dev sets of {len(results)} tasks".ljust(36) + f"{'model':>12}{'baseline':>12}")
-    for task, own in results.items():
-        for part in (part for part in own["examples"] if part != "train"):
-            baselines = [scores.get(part, scores) for scores in own["baselines"].values()]
-            for metric, value in own["student"].get(part, own["student"]).items():
-                name = " ".join([task, *([part] if len(own["examples"]) > 2 else []), metric])
-                print(f"  {name:<34}{value:>12.1f}{max(scores[metric] for scores in baselines):>12.1f}")
+    for own in glue_figures(results):
+        name = " ".join(filter(None, (own.task, own.part, own.metric)))
+        print(f"  {name:<34}{own.value:>12.1f}{own.baseline:>12.1f}")
     for name in (name for name in averages if name != "tasks"):
         print(f"  {name:<34}{averages[name]:>12.1f}")
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mobilebert_jax.inference.folders import tokenizer_and_length
+from mobilebert_jax.inference.folders import check_sizes, tokenizer_and_length
 from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.models.folder_config import CONFIG, read_folder_config
 from mobilebert_jax.models.pretrained import from_pretrained
@@ -49,9 +49,7 @@ class Classifier:
     bucketing: bool = True
 
     def __post_init__(self):
-        for name in ("sequence_length", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        check_sizes(self, "sequence_length", "batch_size")
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, precision: str = "float32", **settings: Any) -> "Classifier":
@@ -61,14 +59,8 @@ class Classifier:
         given, `sequence_length` is 128, or fewer where the model has fewer positions. Raises UserError when the folder
         is no model with its tokenizer, has no such head, or is too small for `sequence_length`.
         """
-        found = read_folder_config(Path(path) / CONFIG) if (Path(path) / CONFIG).is_file() else None
-        if found and found.head != "classification":
-            raise UserError(f"{path}: no classes in it; `mobilebert finetune --task=... --model={path}` trains them")
-        model, params = from_pretrained(path, head="classification")
-        tokenizer = tokenizer_and_length(path, model.cfg, settings, cls.sequence_length)
-        labels = found.labels if model.num_labels > 1 else ()
-        model, params = at_precision(model, params, precision)
-        return cls(functools.partial(label_forward(model), params), tokenizer, labels, **settings)
+        given = labelled_folder(path, "classification", "classes", "...", precision, settings, cls.sequence_length)
+        return cls(*given, **settings)
 
     def predict(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> list[Classification]:
         """The class of each text, or of each pair of texts."""
@@ -95,6 +87,24 @@ class Classifier:
         pairs = Pairs.build(self.tokenizer, texts, text_pairs, self.sequence_length)
         buckets = length_buckets(self.sequence_length, self.bucketing)
         return predict_labels(self.predict_batch, pairs, buckets, self.batch_size, max(1, len(self.labels)))
+
+
+def labelled_folder(
+    path: str | Path, head: str, what: str, task: str, precision: str, settings: dict[str, Any], longest: int
+) -> tuple[Callable[[Batch], Array], Tokenizer, tuple[str, ...]]:
+    """A folder's model as a function of a batch, its tokenizer and its labels, () of a model of numbers.
+
+    `settings`, `longest`: as in `tokenizer_and_length`. UserError where its head is another: there are no `what` in it,
+    `task` trains them.
+    """
+    found = read_folder_config(Path(path) / CONFIG) if (Path(path) / CONFIG).is_file() else None
+    if found and found.head != head:
+        raise UserError(f"{path}: no {what} in it; `mobilebert finetune --task={task} --model={path}` trains them")
+    model, params = from_pretrained(path, head=head)
+    tokenizer = tokenizer_and_length(path, model.cfg, settings, longest)
+    labels = found.labels if model.num_labels > 1 else ()
+    model, params = at_precision(model, params, precision)
+    return functools.partial(label_forward(model), params), tokenizer, labels
 
 
 def label_forward(model: Any) -> Callable[[Params, Batch], Array]:

@@ -8,6 +8,13 @@ from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.utils.errors import UserError
 
 
+def check_sizes(owner: Any, *names: str) -> None:
+    """UserError names the first of these fields that is below 1."""
+    for name in names:
+        if getattr(owner, name) < 1:
+            raise UserError(f"{name} is {getattr(owner, name)}; it must be at least 1")
+
+
 def tokenizer_and_length(path: str | Path, cfg: ModelConfig, settings: dict[str, Any], longest: int) -> Tokenizer:
     """The folder's tokenizer; `settings` get a `sequence_length`, `longest` or what the model has, unless it is there.
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mobilebert_jax.inference.folders import tokenizer_and_length
+from mobilebert_jax.inference.folders import check_sizes, tokenizer_and_length
 from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.models.pretrained import from_pretrained
 from mobilebert_jax.text.lengths import in_order_of_length, length_buckets
@@ -57,9 +57,7 @@ class MaskFiller:
     batch_size: int = 8
 
     def __post_init__(self):
-        for name in ("sequence_length", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        check_sizes(self, "sequence_length", "batch_size")
 
     @classmethod
     def from_pretrained(cls, path: str | Path, **settings: Any) -> "MaskFiller":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilebert_jax.inference.folders import tokenizer_and_length
+from mobilebert_jax.inference.folders import check_sizes, tokenizer_and_length
 from mobilebert_jax.inference.predictor import Predict, make_predictor, predict_windows
 from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.inference.spans import Span, answer_end, best_spans
@@ -80,9 +80,7 @@ class QuestionAnswerer:
     bucketing: bool = True
 
     def __post_init__(self):
-        for name in ("sequence_length", "doc_stride", "max_query_length", "max_answer_length", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        check_sizes(self, "sequence_length", "doc_stride", "max_query_length", "max_answer_length", "batch_size")
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, precision: str = "float32", **settings: Any) -> "QuestionAnswerer":

@@ -1,6 +1,5 @@
 """Tags of words, and the entities that they mark."""
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert_jax.inference.classifier import label_forward
+from mobilebert_jax.inference.classifier import labelled_folder
 from mobilebert_jax.inference.entities import entity_spans
-from mobilebert_jax.inference.folders import tokenizer_and_length
+from mobilebert_jax.inference.folders import check_sizes
 from mobilebert_jax.inference.probabilities import softmax
-from mobilebert_jax.models.folder_config import CONFIG, read_folder_config
-from mobilebert_jax.models.pretrained import from_pretrained
-from mobilebert_jax.quantization.precision import at_precision
 from mobilebert_jax.text.lengths import in_order_of_length, length_buckets
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.text.words import WordRows
@@ -61,20 +57,13 @@ class TokenClassifier:
     bucketing: bool = True
 
     def __post_init__(self):
-        for name in ("sequence_length", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        check_sizes(self, "sequence_length", "batch_size")
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, precision: str = "float32", **settings: Any) -> "TokenClassifier":
         """From a model folder with its tokenizer; `settings` and errors as in `Classifier.from_pretrained`."""
-        found = read_folder_config(Path(path) / CONFIG) if (Path(path) / CONFIG).is_file() else None
-        if found and found.head != "token_classification":
-            raise UserError(f"{path}: no tags in it; `mobilebert finetune --task=tokens --model={path}` trains them")
-        model, params = from_pretrained(path, head="token_classification")
-        tokenizer = tokenizer_and_length(path, model.cfg, settings, cls.sequence_length)
-        model, params = at_precision(model, params, precision)
-        return cls(functools.partial(label_forward(model), params), tokenizer, found.labels, **settings)
+        words = "token_classification", "tags", "tokens"
+        return cls(*labelled_folder(path, *words, precision, settings, cls.sequence_length), **settings)
 
     def predict(self, sentences: Sequence[Sequence[str]]) -> list[list[TaggedWord]]:
         """Every word with its tag, sentence by sentence."""

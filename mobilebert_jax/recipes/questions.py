@@ -18,7 +18,7 @@ from mobilebert_jax.tasks.squad_data import Question, check_ids, parse_squad
 from mobilebert_jax.tasks.squad_predict import Predictions, best_threshold, predict_questions
 from mobilebert_jax.tasks.squad_scores import score_predictions
 from mobilebert_jax.text.question_sets import open_questions, read_heldout
-from mobilebert_jax.text.squad_rows import is_data_set
+from mobilebert_jax.text.tables import is_data_set
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.utils.errors import UserError
 

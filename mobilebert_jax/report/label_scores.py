@@ -6,6 +6,7 @@ from mobilebert_jax.report.markup import Markup, bar, figure, join, note, table,
 from mobilebert_jax.report.paper import paper_rows
 from mobilebert_jax.report.run_folder import RunFolder
 from mobilebert_jax.tasks.glue_tasks import TASKS
+from mobilebert_jax.tasks.label_scores import scores_by_part
 
 
 def is_labelled(run: RunFolder) -> bool:
@@ -26,10 +27,9 @@ def label_table(results: dict[str, Any] | None) -> Markup:
     if not results:
         return note("Nothing has been scored yet.")
     tables = []
-    for part in (part for part in results["examples"] if part != "train"):
-        columns, rows = list(results["student"].get(part, results["student"])), []
-        for name, scores in {"student": results["student"], **results["baselines"]}.items():
-            own = scores.get(part, scores)
+    for part, whose in scores_by_part(results).items():
+        columns, rows = list(whose["student"]), []
+        for name, own in whose.items():
             # A correlation may be below 0.
             cells = [bar(max(value, 0.0) / 100, figure(value, 1)) for value in own.values()]
             rows.append([f"{name.replace('_', ' ')}, {part.replace('_', ' ')}", *cells])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mobilebert_jax.tasks.examples import Examples, Row, make_examples
 from mobilebert_jax.tasks.glue_tasks import GlueTask
-from mobilebert_jax.text.tables import REFUSE, Record, read_data_set, read_tsv
+from mobilebert_jax.text.tables import REFUSE, Record, is_data_set, read_data_set, read_tsv
 from mobilebert_jax.utils.errors import UserError
 
 INDEX_COLUMNS = ("index", "id", "idx")
@@ -22,7 +22,7 @@ def load_glue(task: GlueTask, part: str, spec: str, bad_rows: str = REFUSE) -> E
     if part not in task.parts:
         raise UserError(f"{task.name} has no part {part!r}; there are {', '.join(task.parts)}")
     labelled = part not in task.submissions
-    if _is_data_set(spec):
+    if is_data_set(spec):
         records, (text, pair, label) = _data_set(task, part, spec), task.fields
         source = f"{spec} {part}"
     else:
@@ -41,7 +41,7 @@ def load_glue(task: GlueTask, part: str, spec: str, bad_rows: str = REFUSE) -> E
 
 def glue_parts(task: GlueTask, spec: str) -> list[str]:
     """The parts that are there; of a data set, all."""
-    if _is_data_set(spec):
+    if is_data_set(spec):
         return list(task.parts)
     return [part for part in task.parts if (task_folder(task, spec) / f"{part}.tsv").is_file()]
 
@@ -61,10 +61,6 @@ def tsv_path(task: GlueTask, part: str, spec: str) -> Path:
     if not path.is_file():
         raise UserError(f"{path}: no such file; {task.name} needs it (or {task.folder}/{part}.tsv in --dataset)")
     return path
-
-
-def _is_data_set(spec: str) -> bool:
-    return spec.partition(":")[0] in ("hf", "tfds")
 
 
 def _data_set(task: GlueTask, part: str, spec: str) -> list[Record]:

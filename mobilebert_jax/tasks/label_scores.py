@@ -3,7 +3,7 @@
 import statistics
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -94,6 +94,37 @@ def task_score(scores: Mapping[str, Any]) -> float:
     """
     values = [task_score(value) if isinstance(value, Mapping) else value for value in scores.values()]
     return statistics.fmean(values)
+
+
+def scores_by_part(results: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
+    """Part of the dev set -> "student" or a baseline's name -> metric -> percent, of what results.json holds."""
+    whose = {"student": results["student"], **results["baselines"]}
+    parts = [part for part in results["examples"] if part != "train"]
+    return {part: {name: scores.get(part, scores) for name, scores in whose.items()} for part in parts}
+
+
+class GlueFigure(NamedTuple):
+    """A figure of a task and the best baseline's; `part` is empty where the task has one alone."""
+
+    task: str
+    part: str
+    metric: str
+    value: float
+    baseline: float
+
+
+def glue_figures(results: Mapping[str, Mapping[str, Any]]) -> list[GlueFigure]:
+    """Every figure of tasks whose results.json these are, task -> its own."""
+    figures = []
+    for task, own in results.items():
+        parts = scores_by_part(own)
+        for part, scores in parts.items():
+            student, *baselines = scores.values()
+            name = part if len(parts) > 1 else ""
+            for metric, value in student.items():
+                best = max(each[metric] for each in baselines)
+                figures.append(GlueFigure(task, name, metric, value, best))
+    return figures
 
 
 def glue_averages(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, float | int]:

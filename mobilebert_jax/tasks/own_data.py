@@ -1,14 +1,17 @@
 """Labelled texts of your own: tsv and jsonl files, `hf:` and `tfds:`, with columns that you name."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mobilebert_jax.tasks.examples import Row
 from mobilebert_jax.text.tables import REFUSE, read_table
 from mobilebert_jax.utils.errors import UserError
 
 HELDOUT_FRACTION = 0.1
+
+Example = TypeVar("Example")
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,20 @@ def split_rows(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     Raises:
         UserError: too few texts to hold any out.
     """
-    texts = {row.text for row in rows}
-    order = sorted(texts, key=lambda text: hashlib.sha256(text.encode("utf-8", "replace")).digest())
+    return split_by_hash(rows, lambda row: row.text, "texts")
+
+
+def split_by_hash(examples: Sequence[Example], key: Callable[[Example], str], kind: str) -> tuple[list, list]:
+    """(training, held-out): of the different keys the tenth that hash lowest is held out; `kind` names many of them.
+
+    Raises:
+        UserError: too few keys to hold any out.
+    """
+    order = sorted(set(map(key, examples)), key=lambda text: hashlib.sha256(text.encode("utf-8", "replace")).digest())
     heldout = set(order[: max(1, round(HELDOUT_FRACTION * len(order)))])
-    if len(heldout) == len(texts):
-        raise UserError(f"{len(texts)} texts are too few to hold some out; give --dev=FILE")
-    return [row for row in rows if row.text not in heldout], [row for row in rows if row.text in heldout]
+    if len(heldout) == len(order):
+        raise UserError(f"{len(order)} {kind} are too few to hold some out; give --dev=FILE")
+    return [each for each in examples if key(each) not in heldout], [each for each in examples if key(each) in heldout]
 
 
 def _text_of(label: object, place: str) -> str | None:

@@ -44,7 +44,8 @@ def trainable(questions: Sequence[Question], source: str, bad_answers: str = DRO
     Raises:
         UserError: an answer that is not there, with `bad_answers` "refuse"; or no question is left.
     """
-    wrong = [question for question in questions if answer_span(question) is None]
+    there = [answer_span(question) is not None for question in questions]
+    wrong = [question for question, found in zip(questions, there, strict=True) if not found]
     if wrong and bad_answers == REFUSE:
         text, start = wrong[0].answers[0]
         raise UserError(
@@ -55,7 +56,7 @@ def trainable(questions: Sequence[Question], source: str, bad_answers: str = DRO
     if wrong:
         some = f"{len(wrong)} of {len(questions)} questions left out"
         _LOG.warning("%s: %s: answer not found in the passage (%s)", source, some, named(wrong))
-    kept = [question for question in questions if answer_span(question) is not None] if wrong else list(questions)
+    kept = [question for question, found in zip(questions, there, strict=True) if found]
     if not kept:
         raise UserError(
             f"{source}: none of {len(questions)} questions can be trained on: no answer is where its offset says"

@@ -1,6 +1,5 @@
 """Sentences with a tag for every word: CoNLL and jsonl files, `hf:` and `tfds:`."""
 
-import hashlib
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
@@ -10,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert_jax.tasks.own_data import HELDOUT_FRACTION, Columns
+from mobilebert_jax.tasks.own_data import Columns, split_by_hash
 from mobilebert_jax.text.hugging_face import suffix_of
-from mobilebert_jax.text.tables import REFUSE, Record, read_data_set, read_jsonl
+from mobilebert_jax.text.tables import REFUSE, Record, is_data_set, read_data_set, read_jsonl
 from mobilebert_jax.text.text_files import read_lines
 from mobilebert_jax.utils.errors import UserError
 
@@ -60,7 +59,7 @@ def read_sentences(spec: str, columns: Columns = TOKEN_COLUMNS, bad_rows: str = 
         UserError: a source that cannot be read, a missing column, lists of different lengths, a CoNLL line with another
             number of columns than the first (`bad_rows` as in `read_tsv`); the line says where.
     """
-    if spec.partition(":")[0] in ("hf", "tfds"):
+    if is_data_set(spec):
         found = [_sentence(record, columns) for record in read_data_set(spec)]
     elif not Path(spec).is_file():
         raise UserError(f"{spec}: no such file; a .jsonl, a CoNLL file, hf: or tfds: is needed")
@@ -80,12 +79,7 @@ def split_sentences(sentences: Sequence[Sentence]) -> tuple[list[Sentence], list
     Raises:
         UserError: too few sentences to hold any out.
     """
-    order = sorted({sentence.words for sentence in sentences}, key=_digest)
-    heldout = set(order[: max(1, round(HELDOUT_FRACTION * len(order)))])
-    if len(heldout) == len(order):
-        raise UserError(f"{len(order)} sentences are too few to hold some out; give --dev=FILE")
-    sides = [[each for each in sentences if (each.words in heldout) == side] for side in (False, True)]
-    return sides[0], sides[1]
+    return split_by_hash(sentences, lambda sentence: "\0".join(sentence.words), "sentences")
 
 
 def tag_set(sentences: Sequence[Sentence], source: str) -> tuple[str, ...]:
@@ -149,7 +143,3 @@ def _sentence(record: Record, columns: Columns) -> Sentence:
 
 def _list_of(value: Any, kind: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(each, kind) for each in value)
-
-
-def _digest(words: tuple[str, ...]) -> bytes:
-    return hashlib.sha256("\0".join(words).encode("utf-8", "replace")).digest()

@@ -5,8 +5,8 @@ from typing import Any
 from mobilebert_jax.text.corpus import parse_address
 from mobilebert_jax.text.python_docs_qa import BUILTIN, build_questions
 from mobilebert_jax.text.squad_json import read_squad, split_squad
-from mobilebert_jax.text.squad_rows import is_data_set, read_squad_rows
-from mobilebert_jax.text.tables import has_splits
+from mobilebert_jax.text.squad_rows import read_squad_rows
+from mobilebert_jax.text.tables import has_splits, is_data_set
 from mobilebert_jax.utils.errors import UserError
 
 TRAIN, VALIDATION = "train", "validation"

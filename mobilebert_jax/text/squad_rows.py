@@ -10,11 +10,6 @@ COLUMNS = ("id", "question", "context", "answers")
 """What a row needs; `title` and `is_impossible` may stand beside them."""
 
 
-def is_data_set(spec: str) -> bool:
-    """Whether questions come from the datasets library or from TFDS, not from a file."""
-    return spec.partition(":")[0] in ("hf", "tfds")
-
-
 def read_squad_rows(spec: str, split: str) -> dict[str, Any]:
     """The questions of `hf:NAME[@SPLIT]` or `tfds:NAME[@SPLIT]` as SQuAD json; `split` where the spec names none.
 

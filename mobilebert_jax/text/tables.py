@@ -85,13 +85,18 @@ def read_jsonl(path: str | Path) -> list[Record]:
     return records
 
 
+def is_data_set(spec: str) -> bool:
+    """Whether rows come from the datasets library or from TFDS, not from a file."""
+    return spec.partition(":")[0] in ("hf", "tfds")
+
+
 def read_table(spec: str, bad_rows: str = REFUSE) -> list[Record]:
     """The rows of FILE.tsv with a header, of FILE.jsonl (also .gz, .xz, .zst), of `hf:` or of `tfds:`.
 
     Raises:
         UserError: another kind of file, or what the kind's own reader refuses.
     """
-    if spec.partition(":")[0] in ("hf", "tfds"):
+    if is_data_set(spec):
         return read_data_set(spec)
     path = Path(spec)
     if not path.is_file():

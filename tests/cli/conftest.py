@@ -1,6 +1,8 @@
 import signal
 
+import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from mobilebert_jax.cli.main import main
 from tests.recipes.tiny_run import XLA_FLAGS
@@ -40,3 +42,21 @@ def refusal(command):
         return error
 
     return call
+
+
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory):
+    """Programs are compiled quickly and kept, so that a run that goes on does not compile them again."""
+    kept = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in kept}
+    for values in (kept, before):
+        for name, value in values.items():
+            jax.config.update(name, value)
+        jax.config.update("jax_disable_most_optimizations", values is kept)
+        compilation_cache.reset_cache()
+        if values is kept:
+            yield

@@ -4,10 +4,8 @@ import json
 import shutil
 import zipfile
 
-import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from mobilebert_jax.cli.main import TASKS
 from mobilebert_jax.recipes.labels import LABEL_TASKS
@@ -15,6 +13,8 @@ from mobilebert_jax.recipes.questions import THRESHOLDS
 from mobilebert_jax.recipes.selection import BestOnDev
 from tests.recipes.labels_model import TINY, save_encoder, write_rte
 from tests.recipes.tiny_run import WORDS
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="session")
@@ -26,24 +26,6 @@ def place(tmp_path_factory):
     rows = [{"t": f"the cat {'sat' if n % 2 else 'sang'} {'on ' * (n % 5)}", "y": 0.5 * (n % 2)} for n in range(40)]
     (place / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return place
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Programs are compiled quickly and kept, so that a run that goes on does not compile them again."""
-    kept = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in kept}
-    for values in (kept, before):
-        for name, value in values.items():
-            jax.config.update(name, value)
-        jax.config.update("jax_disable_most_optimizations", values is kept)
-        compilation_cache.reset_cache()
-        if values is kept:
-            yield
 
 
 TAG_OF = {"distant": "B-SEA", "seas": "I-SEA", "sailors": "B-PER"}

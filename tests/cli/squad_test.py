@@ -2,13 +2,13 @@
 
 import json
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from mobilebert_jax.recipes.selection import BestOnDev
 from tests.recipes.labels_model import save_encoder
 from tests.recipes.tiny_run import WORDS, questions_on
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 QUICK = ("epochs=3", "batch_size=8", "log_every=2", "optimizer.learning_rate=3e-3")
 
@@ -31,24 +31,6 @@ def place(tmp_path_factory):
     for part, numbers in (("train", (0, 20)), ("dev", (20, 26))):
         (place / f"{part}.json").write_text(json.dumps(squad(*numbers)))
     return place
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Programs are compiled quickly and kept, so that a run that goes on does not compile them again."""
-    kept = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in kept}
-    for values in (kept, before):
-        for name, value in values.items():
-            jax.config.update(name, value)
-        jax.config.update("jax_disable_most_optimizations", values is kept)
-        compilation_cache.reset_cache()
-        if values is kept:
-            yield
 
 
 def words(place, workdir="w", task="squad2", quick=QUICK):
