@@ -18,7 +18,7 @@ SIZES = {
     "attention_probs_dropout_prob": 0.0,
     "scan_unroll": 4,
 }
-STEPS = {"teacher": 4000, "transfer": 320, "distill": 480, "finetune": 400}
+STEPS = {"teacher": 4000, "transfer": 800, "distill": 2000, "finetune": 1500}
 
 GLUE_EPOCHS = {"cola": 4.0, "sst2": 2.0, "mrpc": 4.0, "stsb": 8.0, "rte": 4.0}
 

@@ -6,15 +6,19 @@ One teacher; then the same student by each strategy and seed, on the same text. 
     time      every student learns as long as that of `pkt`, by the seconds of its own steps
     teacher   the student that needs no teacher also gets the seconds that the teacher took
 
-Each is a run of its own below the folder, with all its files; a killed bench goes on where it stopped.
+A teacher that is there already, `teacher.path`, took what the log of the run says whose folder it lies in. Each student
+is a run of its own below the folder, with all its files; a killed bench goes on where it stopped.
 """
 
+import contextlib
 import dataclasses
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 
 from mobilebert_jax.bench.strategies_plot import plot_strategies
@@ -22,6 +26,9 @@ from mobilebert_jax.models.tensor_files import weights_sha256
 from mobilebert_jax.recipes.evaluate import evaluate_folder
 from mobilebert_jax.recipes.questions import load_heldout
 from mobilebert_jax.recipes.run import run_recipe
+from mobilebert_jax.recipes.workdir import read_run
+from mobilebert_jax.tasks.baselines import baseline_scores
+from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.training.metrics import read_metrics, step_seconds
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
@@ -76,12 +83,13 @@ def bench_strategies(
 ) -> Row:
     """A row for each comparison, strategy and seed: steps, seconds, held-out masked LM, and scores of answers.
 
-    `datasets`: SQuAD json files that each fine-tuned student is scored on beside the config's held-out questions.
-    Writes strategies.json and strategies.svg into `workdir`, which holds every run. `show` gets each row once it is
-    there.
+    `datasets`: SQuAD json files that each fine-tuned student is scored on beside the config's held-out questions; the
+    report has the best baseline of each. Writes strategies.json and strategies.svg into `workdir`, which holds every
+    run, and the compiled programs, which students share. `show` gets each row once it is there.
 
     Raises:
-        UserError: bad config, or a strategy or comparison that does not exist. Stopped: asked to stop, all is saved.
+        UserError: bad config, a strategy or comparison that does not exist, or the teacher's seconds are asked for and
+            its folder does not say them. Stopped: asked to stop, all is saved.
     """
     names = _known(names, tuple(STRATEGIES), "--strategies")
     comparisons = _known(comparisons, COMPARISONS, "--equal")
@@ -90,34 +98,66 @@ def bench_strategies(
     if datasets and not config.finetune.questions:
         raise UserError(f"--dataset={datasets[0]}: no questions to learn from; set config.finetune.questions")
     # Refused now, not after the first student.
-    tests = [_Test(dataset, _task_of(dataset), file_sha256(dataset)) for dataset in datasets]
+    tests = [_test(dataset) for dataset in datasets]
     bench = _Bench(config, Path(workdir), stopper, tests)
-    bench.teacher()
+    with _programs_kept(Path(workdir) / "compiled"):
+        return _measured(bench, names, seeds, comparisons, show)
+
+
+def _measured(
+    bench: "_Bench", names: Sequence[str], seeds: int, comparisons: Sequence[str], show: Callable[[Row], None]
+) -> Row:
+    bench.teacher(counted="teacher" in comparisons)
     rows: list[Row] = []
     for comparison in comparisons:
         for name in names:
-            for seed in range(config.seed, config.seed + seeds):
+            for seed in range(bench.config.seed, bench.config.seed + seeds):
                 if comparison != "teacher" or STRATEGIES[name].teacherless:
                     steps = bench.steps(name, comparison, seed)
                     rows.append({"equal": comparison, **bench.student(name, seed, steps)})
                     show(rows[-1])
-    report = {"seeds": seeds, "teacher": bench.teacher_row, "rows": rows, "means": means(rows)}
-    write_json(Path(workdir) / "strategies.json", report)
-    plot_strategies(rows, Path(workdir) / "strategies.svg")
+    baselines = {test.name: test.baseline for test in bench.tests}
+    report = {"seeds": seeds, "teacher": bench.teacher_row, "baselines": baselines, "rows": rows, "means": means(rows)}
+    write_json(bench.workdir / "strategies.json", report)
+    plot_strategies(rows, bench.workdir / "strategies.svg")
     return report
 
 
+@contextlib.contextmanager
+def _programs_kept(folder: Path) -> Iterator[None]:
+    """Compiled programs are kept in `folder`, unless JAX has been told of another place: students share them."""
+    before = jax.config.jax_compilation_cache_dir
+    if not before:
+        jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+        compilation_cache.reset_cache()
+    try:
+        yield
+    finally:
+        if not before:
+            jax.config.update("jax_compilation_cache_dir", before)
+            compilation_cache.reset_cache()
+
+
 class _Test(NamedTuple):
-    """A SQuAD json file, what it is for, and the hash of its bytes."""
+    """A SQuAD json file, what it is for, the hash of its bytes, and the F1 of the best baseline."""
 
     path: str
     task: str
     sha256: str
+    baseline: float
+
+    @property
+    def name(self) -> str:
+        """What its column is called."""
+        return Path(self.path).stem
 
 
-def _task_of(dataset: str) -> str:
+def _test(dataset: str) -> _Test:
     """SQuAD 1.1 where every question has an answer."""
-    return "squad1" if all(question.answers for question in load_heldout(dataset, "squad2")) else "squad2"
+    questions: list[Question] = load_heldout(dataset, "squad2")
+    task = "squad1" if all(question.answers for question in questions) else "squad2"
+    baseline = max(scores["f1"] for scores in baseline_scores(questions).values())
+    return _Test(dataset, task, file_sha256(dataset), baseline)
 
 
 class _Bench:
@@ -126,11 +166,18 @@ class _Bench:
     def __init__(self, config: ConfigDict, workdir: Path, stopper: Stopper, tests: Sequence[_Test]):
         self.config, self.workdir, self.stopper, self.tests = config, workdir, stopper, tests
         self.teacher_row: Row = {}
+        self._rows: dict[Path, Row] = {}
 
-    def teacher(self) -> None:
-        """Trains the teacher of all students, unless the config names one."""
-        if self.config.teacher.path:
-            self.teacher_row = {"seconds": 0.0, "path": self.config.teacher.path}
+    def teacher(self, counted: bool) -> None:
+        """Trains the teacher of all students, unless the config names one; `counted`: its seconds are needed."""
+        if path := self.config.teacher.path:
+            seconds = _seconds_of_folder(Path(path))
+            if counted and seconds is None:
+                raise UserError(
+                    f"config.teacher.path={path}: no run's log beside it says how long it took; "
+                    "--equal=steps,time does without"
+                )
+            self.teacher_row = {"seconds": seconds, "path": path}
             return
         folder = self.workdir / "teacher"
         run_recipe(self.config, folder, self.stopper, ("teacher",))
@@ -153,6 +200,11 @@ class _Bench:
     def student(self, name: str, seed: int, steps: Steps) -> Row:
         """Trains, fine-tunes and scores one student; its row."""
         folder = self.workdir / f"{name}-{seed}-{steps[0]}-{steps[1]}"
+        if folder not in self._rows:
+            self._rows[folder] = self._trained(folder, name, seed, steps)
+        return self._rows[folder]
+
+    def _trained(self, folder: Path, name: str, seed: int, steps: Steps) -> Row:
         config = ConfigDict(self.config.to_dict())
         config.update_from_flattened_dict(STRATEGIES[name].settings)
         config.seed, config.distill.steps = seed, steps[1]
@@ -167,7 +219,7 @@ class _Bench:
         row["seconds"] = {phase: _seconds(folder, phase, config) for phase in ("transfer", "distill")}
         row |= _figures(folder, "distill")
         row |= {"f1": results["student"]["f1"], "exact": results["student"]["exact"]} if results else {}
-        return row | {Path(test.path).stem: _answers(folder, test) for test in self.tests}
+        return row | {test.name: _answers(folder, test) for test in self.tests}
 
 
 def _answers(folder: Path, test: _Test) -> float:
@@ -175,7 +227,7 @@ def _answers(folder: Path, test: _Test) -> float:
 
     Training questions all have answers, perhaps: then only the threshold can say when to be silent.
     """
-    path = folder / "scores" / f"{Path(test.path).stem}.json"
+    path = folder / "scores" / f"{test.name}.json"
     sign = {"dataset": test.sha256, "model": weights_sha256(folder / "model")}
     kept = read_json(path) if path.is_file() else {}
     if kept.get("of") != sign:
@@ -188,6 +240,15 @@ def _seconds(workdir: Path, phase: str, config: ConfigDict) -> float:
     """Seconds that a phase's training steps took by its log; 0 without one."""
     lines = [line for line in read_metrics(workdir / phase / "metrics.jsonl") if "heldout" not in line]
     return step_seconds(lines, config[phase].batch_size) or 0.0
+
+
+def _seconds_of_folder(teacher: Path) -> float | None:
+    """The same of a teacher phase whose model this folder is; None where it lies in no run's folder."""
+    run = teacher.absolute().parent.parent
+    if not (run / "config.json").is_file():
+        return None
+    lines = [line for line in read_metrics(teacher.parent / "metrics.jsonl") if "heldout" not in line]
+    return step_seconds(lines, read_run(run / "config.json")["config"]["teacher"]["batch_size"])
 
 
 def _figures(workdir: Path, phase: str) -> Row:
@@ -229,7 +290,8 @@ def print_row(row: Row) -> None:
 def print_means(report: Row) -> None:
     """The table: a line a strategy in each comparison."""
     figures = [name for name, value in report["means"][0].items() if isinstance(value, dict) and "mean" in value]
-    print(f"teacher: {report['teacher']['seconds']:,.0f} s; means and deviations of {report['seeds']} seeds")
+    took = report["teacher"]["seconds"]
+    print(f"teacher: {'?' if took is None else f'{took:,.0f}'} s; means and deviations of {report['seeds']} seeds")
     for comparison in dict.fromkeys(row["equal"] for row in report["means"]):
         print(f"\nequal {comparison:<13}{'steps':>15}{'seconds':>9}" + "".join(f"{name:>24}" for name in figures))
         for row in report["means"]:
@@ -237,3 +299,5 @@ def print_means(report: Row) -> None:
                 steps = " + ".join(str(count) for count in row["steps"].values() if count)
                 values = "".join(f"{row[name]['mean']:16.3f} ±{row[name]['deviation']:6.3f}" for name in figures)
                 print(f"{row['strategy']:<19}{steps:>15}{row['seconds']:9,.0f}{values}")
+    for name, value in report["baselines"].items():
+        print(f"best baseline of {name}: {value:.1f}")

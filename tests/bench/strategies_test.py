@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax
 import pytest
 
 from mobilebert_jax.bench import strategies
@@ -12,7 +13,7 @@ from mobilebert_jax.cli.main import main
 from mobilebert_jax.recipes.settings import active_phases, check_config
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.files import read_json, write_text
+from mobilebert_jax.utils.files import read_json, write_json, write_text
 
 SECONDS = {"alone": 0.5, "pd": 1.0, "akt": 4.0}
 """Of a step of distillation; with transfer 1.0, and 2.0 of transfer (0.25 block by block)."""
@@ -78,6 +79,41 @@ def test_all_learn_as_long_as_block_by_block(made, tmp_path):
     assert [name for equal, name in rows if equal == "teacher"] == ["alone"]
 
 
+def test_a_given_teacher_took_what_its_run_says(made, tmp_path):
+    changed = config()
+    changed.teacher.path = str(tmp_path / "run" / "teacher" / "model")
+    settings = {"names": ("alone", "pkt"), "seeds": 1}
+    with pytest.raises(UserError, match=r"model: no run's log beside it says how long it took"):
+        bench_strategies(changed, tmp_path / "bench", Stopper(), **settings)
+    assert not made
+    report = bench_strategies(changed, tmp_path / "bench", Stopper(), comparisons=("steps",), **settings)
+    assert report["teacher"]["seconds"] is None
+    # 100 steps of two seconds, of batches half as large as those of the bench's config.
+    old = config()
+    old.teacher.batch_size //= 2
+    write(tmp_path / "run", old, "teacher", 100, 2.0)
+    write_json(tmp_path / "run" / "config.json", {"config": old.to_dict(), "inputs": {}, "identity": ""})
+    report = bench_strategies(changed, tmp_path / "bench", Stopper(), **settings)
+    assert report["teacher"]["seconds"] == pytest.approx(200.0)
+    rows = {(row["equal"], row["strategy"]): row["steps"]["distill"] for row in report["rows"]}
+    # Block by block takes 300 s; half a second a step.
+    assert rows["teacher", "alone"] == 1000
+
+
+def test_programs_are_compiled_once_for_all_students(made, tmp_path):
+    before, seen = jax.config.jax_compilation_cache_dir, []
+    bench_strategies(
+        config(),
+        tmp_path,
+        Stopper(),
+        names=("pd",),
+        comparisons=("steps",),
+        seeds=1,
+        show=lambda row: seen.append(jax.config.jax_compilation_cache_dir),
+    )
+    assert seen == [str(tmp_path / "compiled")] and jax.config.jax_compilation_cache_dir == before
+
+
 def test_seeds_are_averaged_and_the_report_is_kept(made, tmp_path, capsys):
     _, report = rows_of(tmp_path, names=("pd",), comparisons=("steps",), seeds=3)
     (row,) = report["means"]
@@ -129,8 +165,10 @@ def test_questions_are_scored_once_by_the_file_s_kind(made, tmp_path, monkeypatc
         assert (row["one"], row["two"]) == (20.0, 55.0)
     assert asked == [("pd-0-0-600", "one", "squad1"), ("pd-0-0-600", "two", "squad2")]
     write_squad(tmp_path / "one.json", "cat")
-    bench_strategies(changed, tmp_path / "runs", Stopper(), seeds=1, **settings)
+    report = bench_strategies(changed, tmp_path / "runs", Stopper(), seeds=1, **settings)
     assert len(asked) == 3
+    # Of the sentence, "dog sees cat" without articles, a third is right and nothing is missing; silence is half right.
+    assert report["baselines"] == {"one": pytest.approx(50.0), "two": 50.0}
     with pytest.raises(UserError, match=r"none\.json"):
         bench_strategies(changed, tmp_path / "other", Stopper(), datasets=("none.json",))
     assert not (tmp_path / "other").exists()
