@@ -21,12 +21,20 @@ def add_import_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
 
 
+RUNTIMES = ("onnx", "litert", "stablehlo")
+"""Formats that are no model folders: files that another runtime runs."""
+
+
 def add_export_options(command: argparse.ArgumentParser) -> None:
     """The options of `export`."""
     command.add_argument("--model", required=True, metavar="DIR", help="a model folder")
-    command.add_argument("--format", default="hf", choices=["hf"], help="default: %(default)s")
+    command.add_argument("--format", default="hf", choices=["hf", *RUNTIMES], help="default: %(default)s")
     command.add_argument("--output", required=True, metavar="DIR", help="where the result goes")
     _head_option(command)
+    text = "of sequences, comma-separated: a litert or stablehlo file each (default: the model's maximum)"
+    command.add_argument("--lengths", default="", metavar="N,...", help=text)
+    text = "float32,int8 or one of them, of onnx and litert (default: both)"
+    command.add_argument("--precision", default="float32,int8", metavar="NAMES", help=text)
     command.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
 
 
@@ -50,11 +58,25 @@ def import_weights(options: argparse.Namespace) -> None:
 
 
 def export_weights(options: argparse.Namespace) -> None:
-    """A model folder for transformers."""
+    """A model folder for transformers, or a folder of files for another runtime."""
+    from mobilebert_jax.export.formats import PRECISIONS, export_model
     from mobilebert_jax.export.hugging_face import export_folder
     from mobilebert_jax.recipes.place import local_copy
 
-    _show(export_folder(local_copy(options.model, "--model"), options.output, _head(options)), options)
+    precisions = tuple(filter(None, options.precision.split(",")))
+    if not precisions or set(precisions) - set(PRECISIONS):
+        raise UserError(f"--precision={options.precision}: must be {' or '.join(PRECISIONS)}, or both")
+    lengths = [_length(word) for word in filter(None, options.lengths.split(","))]
+    source = local_copy(options.model, "--model")
+    if options.format == "hf":
+        return _show(export_folder(source, options.output, _head(options)), options)
+    _show(export_model(source, options.output, options.format, _head(options), precisions, lengths), options)
+
+
+def _length(word: str) -> int:
+    if not word.isdecimal():
+        raise UserError(f"--lengths={word}: numbers of tokens are needed, such as 128,384")
+    return int(word)
 
 
 def _head_option(command: argparse.ArgumentParser) -> None:
@@ -74,4 +96,6 @@ def _show(report: Mapping[str, Any], options: argparse.Namespace) -> None:
         return print_json({**report, "output": options.output})
     print(f"{report['architecture']}: {report['parameters']:,} parameters, {report['vocab_size']:,} words")
     print(f"tokenizer: {', '.join(report['tokenizer']) or 'none there'}")
+    for name, file in report.get("files", {}).items():
+        print(f"{name}: {file['bytes'] / 1e6:,.1f} MB, outputs within {file['error']:.1e} of their scale")
     print(f"finished: {options.output}")

@@ -40,7 +40,7 @@ def import_folder(source: str | Path, output: str | Path, head: str | None = STO
     """
     source = Path(source)
     check_replaceable(output)
-    model, params = _read(source, head)
+    model, params = read_stored(source, head)
     if vocab_size:
         model, params = resize_vocabulary(model, params, vocab_size)
     files = TokenizerFiles(source)
@@ -55,7 +55,7 @@ def export_folder(source: str | Path, output: str | Path, head: str | None = STO
     """
     source = Path(source)
     check_replaceable(output)
-    model, params = _read(source, head)
+    model, params = read_stored(source, head)
     warning = difference(model, params, source)
     if warning:
         warnings.warn(warning, stacklevel=2)
@@ -142,7 +142,7 @@ def sample_difference(
     return float(np.abs(mine - other).max() / np.abs(mine).max())
 
 
-def _read(source: Path, head: str | None) -> tuple[nn.Module, Params]:
+def read_stored(source: Path, head: str | None) -> tuple[nn.Module, Params]:
     """Like `from_pretrained`, with the folder's own head for 'stored'; what is made up is named in a warning."""
     if head == STORED and (source / CONFIG).is_file():
         head = read_folder_config(source / CONFIG).head

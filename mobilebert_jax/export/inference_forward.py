@@ -21,12 +21,17 @@ from mobilebert_jax.export.inference_form import (
 )
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.layers import ACTIVATIONS, normalise
+from mobilebert_jax.quantization.int8 import Int8
 from mobilebert_jax.utils.types import Array
 
 MASKED = -1e9
 """Added to a score of a key that is padding."""
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+OUTPUTS = (
+    "start_logits end_logits logits prediction_logits seq_relationship_logits last_hidden_state pooler_output"
+).split()
+"""All there are, in the order in which an exported model gives its own."""
 
 
 def forward(form: InferenceForm, input_ids: Array, attention_mask: Array, token_type_ids: Array) -> dict[str, Array]:
@@ -42,6 +47,13 @@ def forward(form: InferenceForm, input_ids: Array, attention_mask: Array, token_
     for block in form.blocks:
         x = run_block(cfg, block, x, bias, (batch, length))
     return _outputs(form, x.reshape(batch, length, cfg.hidden_size))
+
+
+def output_names(form: InferenceForm) -> tuple[str, ...]:
+    """What `forward` gives, in the order of `OUTPUTS`."""
+    inputs = [jax.ShapeDtypeStruct((1, 2), jnp.int32)] * len(INPUTS)
+    given = jax.eval_shape(forward, form, *inputs)
+    return tuple(name for name in OUTPUTS if name in given)
 
 
 def embed(cfg: ModelConfig, form: EmbeddingsForm, input_ids: Array, attention_mask: Array, types: Array) -> Array:
@@ -103,8 +115,10 @@ def affine(form: Affine, x: Array) -> Array:
     return jnp.matmul(x, form.kernel) + form.bias
 
 
-def lookup(table: Array, ids: Array) -> Array:
-    """Rows of a table; without the default's checks, which exported graphs would carry along."""
+def lookup(table: Array | Int8, ids: Array) -> Array:
+    """Rows of a table, float32; without the default's checks, which exported graphs would carry along."""
+    if isinstance(table, Int8):
+        return lookup(table.values, ids).astype(jnp.float32) * lookup(table.scale, ids)
     return jnp.take(table, ids, axis=0, mode="clip")
 
 

@@ -31,6 +31,18 @@ def test_import_and_export_print_what_they_wrote(command, tmp_path):
     assert data[0] == data[1]
 
 
+def test_another_runtime_s_files_are_listed(command, tmp_path):
+    saved(tmp_path / "ours", CFG, "qa")
+    given = "export", "--model=ours", "--format=stablehlo", "--output=out"
+    code, out, _ = command(*given, "--lengths=8,12")
+    assert code == 0
+    assert [line.split(":")[0] for line in out.splitlines()[2:4]] == ["model-8.stablehlo", "model-12.stablehlo"]
+    assert "outputs within" in out and (tmp_path / "out" / "model-8.stablehlo").is_file()
+    for word, message in (("--lengths=8,x", "--lengths=x: numbers"), ("--precision=int4", "must be float32 or int8")):
+        code, out, error = command(*given, word)
+        assert (code, out) == (2, "") and message in error and error.count("\n") == 1
+
+
 def _leaves(folder):
     return jax.tree.leaves(from_pretrained(folder, "qa")[1])
 

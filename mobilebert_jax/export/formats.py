@@ -1,0 +1,124 @@
+"""What `mobilebert export --format=onnx|litert|stablehlo` does: folders that appear whole, checked, or not at all."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+
+from mobilebert_jax.export.checks import (
+    FLOAT_BOUND,
+    INT8_BOUND,
+    Run,
+    check_error,
+    largest_error,
+    reference,
+    sample_inputs,
+)
+from mobilebert_jax.export.hugging_face import STORED, describe, read_stored
+from mobilebert_jax.export.inference_form import InferenceForm, inference_form
+from mobilebert_jax.models.folder_config import CONFIG, folder_config
+from mobilebert_jax.text.tokenizer_files import TokenizerFiles
+from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.files import atomic_folder, write_json
+
+REPORT = "export.json"
+"""In every exported folder: what its files are and how far they are off. A folder that has it may be replaced."""
+PRECISIONS = ("float32", "int8")
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A file's content, and a way to run it; `shapes`: [B, S] that it takes."""
+
+    name: str
+    precision: str
+    content: bytes
+    run: Callable[[], Run]
+    shapes: tuple[tuple[int, int], ...]
+
+
+def export_model(
+    source: str | Path,
+    output: str | Path,
+    format: str,
+    head: str | None = STORED,
+    precisions: Sequence[str] = PRECISIONS,
+    lengths: Sequence[int] = (),
+) -> dict[str, Any]:
+    """A model folder's model for another runtime, with its config and tokenizer; returns the report.
+
+    `lengths` of sequences: litert and stablehlo make a file for each (by default the model's maximum); onnx takes any.
+
+    Raises:
+        UserError: no model, a missing extra, a length beyond the model's, an `output` that is something else, or a
+            file whose outputs differ from the model's; nothing is left behind.
+    """
+    source, output = Path(source), Path(output)
+    check_replaceable(output)
+    model, params = read_stored(source, head)
+    longest = model.cfg.max_position_embeddings
+    for length in lengths:
+        if not 2 <= length <= longest:
+            raise UserError(f"--lengths={length}: the model takes 2 to {longest} tokens")
+    files = TokenizerFiles(source)
+    make = {"onnx": _onnx_files, "litert": _litert_files, "stablehlo": _stablehlo_files}[format]
+    with atomic_folder(output) as folder:
+        report = {"format": format, **describe(model, params, files), "files": {}}
+        expected = reference(model, params)
+        for file in make(inference_form(model, params), tuple(lengths) or (longest,), precisions):
+            error = largest_error(file.run(), expected, sample_inputs(model.cfg.vocab_size, file.shapes))
+            check_error(file.name, error, FLOAT_BOUND if file.precision == "float32" else INT8_BOUND)
+            (folder / file.name).parent.mkdir(exist_ok=True)
+            (folder / file.name).write_bytes(file.content)
+            report["files"][file.name] = {"bytes": len(file.content), "error": error}
+        _describe_folder(folder, model, files, report)
+    return report
+
+
+def check_replaceable(output: Path) -> None:
+    """UserError unless nothing, an empty folder or an exported one lies there."""
+    if output.exists() and not (output.is_dir() and (not any(output.iterdir()) or (output / REPORT).is_file())):
+        raise UserError(f"{output}: exists and is no exported folder; give a new path")
+
+
+def _describe_folder(folder: Path, model: nn.Module, files: TokenizerFiles, report: dict[str, Any]) -> None:
+    write_json(folder / CONFIG, folder_config(model))
+    files.save(folder)
+    write_json(folder / REPORT, report)
+
+
+def _onnx_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str]) -> Any:
+    """The names are those that transformers.js and onnxruntime clients of transformers look for."""
+    from mobilebert_jax.export import onnx
+
+    model = onnx.onnx_model(form)
+    longest = max(lengths)
+    shapes = (1, longest), (2, max(2, longest // 2)), (3, 2)
+    for precision in precisions:
+        name = "onnx/model.onnx" if precision == "float32" else "onnx/model_quantized.onnx"
+        content = (model if precision == "float32" else onnx.quantized_model(model)).SerializeToString()
+        yield Exported(name, precision, content, lambda content=content: onnx.Runner(content), shapes)
+
+
+def _litert_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str]) -> Any:
+    from mobilebert_jax.export import litert
+
+    for length in lengths:
+        for precision in precisions:
+            if precision == "float32":
+                content = litert.litert_bytes(form, length)
+            else:
+                content = litert.quantized_bytes(litert.litert_bytes(litert.with_int8_tables(form), length))
+            name = f"model-{length}{'' if precision == 'float32' else '-int8'}.tflite"
+            yield Exported(name, precision, content, lambda content=content: litert.Runner(content), ((1, length),))
+
+
+def _stablehlo_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str]) -> Any:
+    from mobilebert_jax.export import stablehlo
+
+    for length in lengths:
+        content = stablehlo.stablehlo_bytes(form, length)
+        name = f"model-{length}.stablehlo"
+        yield Exported(name, "float32", content, lambda content=content: stablehlo.Runner(content), ((1, length),))

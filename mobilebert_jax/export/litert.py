@@ -1,0 +1,84 @@
+"""LiteRT (TensorFlow Lite): one .tflite a length, float32 or with 8-bit weights.
+
+JAX's portable StableHLO goes straight into LiteRT's own converter; neither TensorFlow nor PyTorch is needed. The
+converter's Python interface is not documented: its version is pinned in the extra `litert`.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mobilebert_jax.export.inference_form import InferenceForm
+from mobilebert_jax.export.inference_forward import INPUTS, output_names
+from mobilebert_jax.export.stablehlo import exported
+from mobilebert_jax.quantization.int8 import quantize
+from mobilebert_jax.utils.errors import UserError
+
+SIGNATURE = "serving_default"
+
+
+def litert_bytes(form: InferenceForm, length: int, batch: int = 1) -> bytes:
+    """A .tflite of int32 inputs [batch, length] by their names, float32 inside.
+
+    Raises:
+        UserError: the extra is not installed, or the converter made nothing.
+    """
+    program = exported(form, length, batch, platforms=("cpu",))
+    # A dict's outputs stand in the order of their sorted names.
+    return _converted(program.mlir_module_serialized, sorted(output_names(form)))
+
+
+def _converted(portable: bytes, names: Sequence[str]) -> bytes:
+    try:
+        from litert_converter.mlir import ir, passmanager
+        from litert_converter.mlir._mlir_libs import converter_api_ext as converter
+        from litert_converter.mlir.dialects import stablehlo
+    except ImportError as error:
+        raise UserError("LiteRT's converter is missing: pip install 'mobilebert-jax[litert]'") from error
+    context = ir.Context()
+    converter.prepare_mlir_context(context)
+    with context:
+        module = stablehlo.deserialize_portable_artifact(context, portable)
+    converter.set_signature(
+        module.operation, signature_name=SIGNATURE, input_names=list(INPUTS), output_names=list(names)
+    )
+    config = converter.ConvertToTFLConfig()
+    config.unsafe_fuse_dynamic_shaped_broadcast = True
+    with context, tempfile.TemporaryDirectory() as folder:
+        converter.run_convert_to_tfl_passes(module, passmanager.PassManager(), config)
+        path = Path(folder) / "model.tflite"
+        converter.export_flatbuffer_to_file(module.operation, str(path))
+        made = path.read_bytes()
+    if not made:
+        raise UserError("LiteRT's converter wrote an empty file")
+    return made
+
+
+def with_int8_tables(form: InferenceForm) -> InferenceForm:
+    """The same with the words' table as 8-bit integers and a scale a row, which the quantizer leaves alone."""
+    return form.replace(embeddings=form.embeddings.replace(words=quantize(form.embeddings.words, -1)))
+
+
+def quantized_bytes(model: bytes) -> bytes:
+    """Dynamic range: 8-bit weights with a scale an output channel, activations quantized on the way."""
+    try:
+        from ai_edge_quantizer import quantizer, recipe
+    except ImportError as error:
+        raise UserError("LiteRT's quantizer is missing: pip install 'mobilebert-jax[litert]'") from error
+    made = quantizer.Quantizer(bytearray(model), recipe.dynamic_wi8_afp32())
+    return bytes(made.quantize().quantized_model)
+
+
+class Runner:
+    """A .tflite, run by LiteRT on the CPU."""
+
+    def __init__(self, model: bytes, threads: int = 1):
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.interpreter = Interpreter(model_content=model, num_threads=threads)
+        self.run = self.interpreter.get_signature_runner(SIGNATURE)
+
+    def __call__(self, *inputs: Any) -> dict[str, Any]:
+        """Outputs by name."""
+        return self.run(**dict(zip(INPUTS, inputs, strict=True)))

@@ -1,0 +1,99 @@
+"""ONNX: one file for any batch and length, float32 or with 8-bit weights, as transformers and transformers.js read it.
+
+jax2onnx translates the inference-only form; onnxruntime's own tool makes the 8-bit file.
+"""
+
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mobilebert_jax.export.inference_form import InferenceForm
+from mobilebert_jax.export.inference_forward import INPUTS, forward, output_names
+from mobilebert_jax.utils.errors import UserError
+
+MISSING = "{} is missing: pip install 'mobilebert-jax[onnx]'"
+AXES = ("batch_size", "sequence_length")
+
+
+def onnx_model(form: InferenceForm) -> Any:
+    """An `onnx.ModelProto` of int64 inputs [batch_size, sequence_length] by their names, float32 inside.
+
+    Raises:
+        UserError: the extra is not installed.
+    """
+    try:
+        from jax2onnx import to_onnx
+    except ImportError as error:
+        raise UserError(MISSING.format("jax2onnx")) from error
+    names = output_names(form)
+
+    def program(*inputs: jax.Array) -> tuple[jax.Array, ...]:
+        outputs = forward(form, *inputs)
+        return tuple(outputs[name] for name in names)
+
+    specs = [jax.ShapeDtypeStruct(AXES, jnp.int32)] * len(INPUTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = to_onnx(program, specs, model_name="mobilebert_jax", input_names=list(INPUTS), output_names=list(names))
+    return _with_int64_inputs(model)
+
+
+def _with_int64_inputs(model: Any) -> Any:
+    """Clients of transformers feed int64: the graph's int32 inputs become casts of such."""
+    from onnx import TensorProto, helper
+
+    casts = []
+    for given in model.graph.input:
+        inside = f"{given.name}_int32"
+        for node in model.graph.node:
+            node.input[:] = [inside if name == given.name else name for name in node.input]
+        casts.append(helper.make_node("Cast", [given.name], [inside], name=f"cast_{given.name}", to=TensorProto.INT32))
+        given.type.tensor_type.elem_type = TensorProto.INT64
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def quantized_model(model: Any) -> Any:
+    """Dynamic range: 8-bit weights with a scale an output channel, activations quantized on the way."""
+    try:
+        import onnx
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+    except ImportError as error:
+        raise UserError(MISSING.format("onnxruntime")) from error
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / name for name in ("model.onnx", "model_quantized.onnx")]
+        onnx.save(model, paths[0])
+        level = logging.root.level
+        logging.root.setLevel(logging.ERROR)  # it advises a preparation that shapes of any length do not allow
+        try:
+            quantize_dynamic(*paths, weight_type=QuantType.QInt8, per_channel=True)
+        finally:
+            logging.root.setLevel(level)
+        return onnx.load(paths[1])
+
+
+class Runner:
+    """A model, run by onnxruntime on the CPU."""
+
+    def __init__(self, model: Any, threads: int = 1):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        given = model if isinstance(model, str | bytes) else model.SerializeToString()
+        self.session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+        self.names = [each.name for each in self.session.get_outputs()]
+
+    def __call__(self, *inputs: Any) -> dict[str, np.ndarray]:
+        """Outputs by name."""
+        feed = {name: np.asarray(values, np.int64) for name, values in zip(INPUTS, inputs, strict=True)}
+        return dict(zip(self.names, self.session.run(None, feed), strict=True))

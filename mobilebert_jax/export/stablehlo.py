@@ -1,0 +1,36 @@
+"""StableHLO: a portable program of `jax.export`, for every platform that JAX has; other compilers start from it."""
+
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.export
+import jax.numpy as jnp
+
+from mobilebert_jax.export.inference_form import InferenceForm
+from mobilebert_jax.export.inference_forward import INPUTS, forward
+from mobilebert_jax.utils.types import Array
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def exported(form: InferenceForm, length: int, batch: int = 1, platforms: tuple[str, ...] = PLATFORMS):
+    """The `jax.export.Exported` of three int32 inputs [batch, length]; its outputs are a dict by name."""
+    specs = [jax.ShapeDtypeStruct((batch, length), jnp.int32)] * len(INPUTS)
+    return jax.export.export(jax.jit(functools.partial(forward, form)), platforms=platforms)(*specs)
+
+
+def stablehlo_bytes(form: InferenceForm, length: int, batch: int = 1) -> bytes:
+    """The program with its weights; `jax.export.deserialize` reads it."""
+    return bytes(exported(form, length, batch).serialize())
+
+
+class Runner:
+    """A program, run by JAX."""
+
+    def __init__(self, program: bytes):
+        self.call = jax.jit(jax.export.deserialize(bytearray(program)).call)
+
+    def __call__(self, *inputs: Array) -> Mapping[str, Array]:
+        """Outputs by name."""
+        return self.call(*inputs)
