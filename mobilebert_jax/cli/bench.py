@@ -46,7 +46,15 @@ def add_bench_options(command: argparse.ArgumentParser) -> None:
     load = kinds.add_parser("load", help=text, description=text)
     load.add_argument("--model", default="", metavar="DIR", help="default: MobileBERT with random weights")
     load.set_defaults(config="")
-    for kind in (transfer, tuning, step, data, load):
+    text = "size, latency and memory of exported files, beside the encoders that people would take instead"
+    device = kinds.add_parser("device", help=text, description=text)
+    device.add_argument("--models", default="", metavar="NAMES", help="mobilebert,bert_base,... (default: all)")
+    device.add_argument("--runtimes", default="litert,onnx", metavar="NAMES", help="default: %(default)s")
+    device.add_argument("--precision", default="float32,int8", metavar="NAMES", help="default: %(default)s")
+    device.add_argument("--lengths", default="128,384", metavar="N,...", help="default: %(default)s")
+    device.add_argument("--threads", default="1,2", metavar="N,...", help="default: %(default)s")
+    device.set_defaults(config="")
+    for kind in (transfer, tuning, step, data, load, device):
         kind.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
         _json_option(kind)
     text = "students with and without each kind of transfer, at equal steps and at equal time"
@@ -74,6 +82,7 @@ def bench(options: argparse.Namespace) -> None:
             raise UserError(f"--{name}={getattr(options, name)}: must be at least 1")
     kinds = {"transfer": _bench_transfer, "step": _bench_step, "data": _bench_data, "load": _bench_load}
     kinds |= {"finetune": _bench_finetune, "save": _bench_save, "strategies": _bench_strategies}
+    kinds |= {"device": _bench_device}
     kinds[options.what](options)
 
 
@@ -155,6 +164,24 @@ def _bench_strategies(options: argparse.Namespace) -> None:
     if options.json:
         return _print_json(bench_strategies(*given))
     print_means(bench_strategies(*given, show=print_row))
+
+
+def _bench_device(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.device import bench_device, print_networks, print_rows
+
+    names, runtimes, precisions, lengths, threads = (
+        tuple(filter(None, getattr(options, name).split(",")))
+        for name in ("models", "runtimes", "precision", "lengths", "threads")
+    )
+    for option, words in (("lengths", lengths), ("threads", threads)):
+        for word in words:
+            if not word.isdecimal() or int(word) < 1:
+                raise UserError(f"--{option}={word}: whole numbers are needed")
+    numbers = tuple(map(int, lengths)), tuple(map(int, threads))
+    given = names, runtimes, precisions, *numbers, options.repeats
+    if options.json:
+        return _print_json(bench_device(*given))
+    print_networks(bench_device(*given, show=print_rows))
 
 
 def _bench_data(options: argparse.Namespace) -> None:

@@ -71,12 +71,13 @@ def quantized_bytes(model: bytes) -> bytes:
 
 
 class Runner:
-    """A .tflite, run by LiteRT on the CPU."""
+    """A .tflite, its bytes or where it lies, run by LiteRT on the CPU."""
 
-    def __init__(self, model: bytes, threads: int = 1):
+    def __init__(self, model: bytes | str, threads: int = 1):
         from ai_edge_litert.interpreter import Interpreter
 
-        self.interpreter = Interpreter(model_content=model, num_threads=threads)
+        given = {"model_path": model} if isinstance(model, str) else {"model_content": model}
+        self.interpreter = Interpreter(**given, num_threads=threads)
         self.run = self.interpreter.get_signature_runner(SIGNATURE)
 
     def __call__(self, *inputs: Any) -> dict[str, Any]:

@@ -41,7 +41,24 @@ def onnx_model(form: InferenceForm) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = to_onnx(program, specs, model_name="mobilebert_jax", input_names=list(INPUTS), output_names=list(names))
-    return _with_int64_inputs(model)
+    return _with_int64_inputs(_with_known_shapes(model))
+
+
+def _with_known_shapes(model: Any) -> Any:
+    """Where the graph asks for a weight's shape it gets the numbers: a table that is asked would stay in float32."""
+    from onnx import numpy_helper
+
+    weights = {weight.name: weight for weight in model.graph.initializer}
+    kept = []
+    for node in model.graph.node:
+        if node.op_type == "Shape" and node.input[0] in weights and not node.attribute:
+            shape = np.array(weights[node.input[0]].dims, np.int64)
+            model.graph.initializer.append(numpy_helper.from_array(shape, node.output[0]))
+        else:
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    return model
 
 
 def _with_int64_inputs(model: Any) -> Any:

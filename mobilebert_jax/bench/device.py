@@ -1,0 +1,132 @@
+"""`bench device`: size, work and latency on this processor, of MobileBERT and of what people would take instead.
+
+The files are those that `mobilebert export` writes, run by their own runtimes, one example at a time. Networks are
+timed in turn, so that a drifting machine slows all alike; ratios are to BERT_BASE in the same round of turns.
+"""
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mobilebert_jax.bench.device_memory import RUNNERS, peak_memory
+from mobilebert_jax.bench.device_networks import BASELINE, NETWORKS, flops, random_form
+from mobilebert_jax.bench.stepping import interleaved
+from mobilebert_jax.export import litert, onnx
+from mobilebert_jax.export.checks import sample_inputs
+from mobilebert_jax.export.inference_form import InferenceForm
+from mobilebert_jax.utils.errors import UserError
+
+RUNTIMES = ("litert", "onnx")
+PRECISIONS = ("float32", "int8")
+PAPER = {"smaller": 4.3, "faster": 5.5}
+"""MobileBERT against BERT_BASE, Sun et al. 2020, abstract: TensorFlow Lite, 4 threads of a Pixel 4, 128 tokens."""
+
+Row = dict[str, Any]
+
+
+def bench_device(
+    names: Sequence[str] = (),
+    runtimes: Sequence[str] = RUNTIMES,
+    precisions: Sequence[str] = PRECISIONS,
+    lengths: Sequence[int] = (128, 384),
+    threads: Sequence[int] = (1, 2),
+    repeats: int = 10,
+    show: Callable[[list[Row]], None] = lambda rows: None,
+) -> Row:
+    """A row for each network, runtime, precision, length and number of threads; `show` gets those of one setting.
+
+    Raises:
+        UserError: a network, runtime or precision that does not exist, or a missing extra.
+    """
+    names = tuple(names) or tuple(NETWORKS)
+    choices = (names, NETWORKS, "models"), (runtimes, RUNTIMES, "runtimes"), (precisions, PRECISIONS, "precision")
+    for given, known, option in choices:
+        for name in given:
+            if name not in known:
+                raise UserError(f"--{option}={name}: there is no such one, only {', '.join(known)}")
+    forms = {name: random_form(NETWORKS[name]) for name in names}
+    networks = {
+        name: {"parameters": count, "flops": {length: flops(form, length) for length in lengths}}
+        for name, (form, count) in forms.items()
+    }
+    rows: list[Row] = []
+    for setting, files in _files({name: form for name, (form, _) in forms.items()}, runtimes, precisions, lengths):
+        memory = {name: _memory(setting, file) for name, file in files.items()}
+        for count in threads:
+            rows += _timed(setting, files, memory, count, repeats)
+            show(rows[-len(files) :])
+    return {"repeats": repeats, "networks": networks, "paper": PAPER, "rows": rows}
+
+
+def _files(
+    forms: dict[str, InferenceForm], runtimes: Sequence[str], precisions: Sequence[str], lengths: Sequence[int]
+) -> Iterator[tuple[Row, dict[str, bytes]]]:
+    """(setting, network -> file) for every runtime, precision and length."""
+    for runtime, precision in itertools.product(runtimes, precisions):
+        whole = {} if runtime == "litert" else {name: _onnx(form, precision) for name, form in forms.items()}
+        for length in lengths:
+            files = whole or {name: _litert(form, precision, length) for name, form in forms.items()}
+            yield {"runtime": runtime, "precision": precision, "length": length}, files
+
+
+def _onnx(form: InferenceForm, precision: str) -> bytes:
+    model = onnx.onnx_model(form)
+    return (model if precision == "float32" else onnx.quantized_model(model)).SerializeToString()
+
+
+def _litert(form: InferenceForm, precision: str, length: int) -> bytes:
+    if precision == "float32":
+        return litert.litert_bytes(form, length)
+    return litert.quantized_bytes(litert.litert_bytes(litert.with_int8_tables(form), length))
+
+
+def _memory(setting: Row, file: bytes) -> int | None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        path.write_bytes(file)
+        return peak_memory(setting["runtime"], path, setting["length"])
+
+
+def _timed(
+    setting: Row, files: dict[str, bytes], memory: dict[str, int | None], threads: int, repeats: int
+) -> list[Row]:
+    """Median milliseconds of every file, and how much faster it is than the baseline's."""
+    (inputs,) = sample_inputs(30_000, [(1, setting["length"])])
+    runners = {name: RUNNERS[setting["runtime"]](file, threads) for name, file in files.items()}
+    seconds = interleaved({name: lambda run=run: run(*inputs) for name, run in runners.items()}, repeats)
+    base = seconds.get(BASELINE)
+    return [
+        {
+            "network": name,
+            **setting,
+            "threads": threads,
+            "bytes": len(files[name]),
+            "memory": memory[name],
+            "ms": 1e3 * seconds[name],
+            "faster": base / seconds[name] if base else None,
+        }
+        for name in files
+    ]
+
+
+def print_rows(rows: list[Row]) -> None:
+    """The table of one setting."""
+    first = rows[0]
+    threads = f"{first['threads']} thread{'s' * (first['threads'] > 1)}"
+    setting = f"{first['runtime']} {first['precision']}, {first['length']} tokens, {threads}"
+    print(f"\n{setting:<40}{'MB':>9}{'peak MB':>9}{'ms':>9}{'faster':>8}")
+    for row in rows:
+        memory = "?" if row["memory"] is None else f"{row['memory'] / 1e6:,.0f}"
+        faster = "" if row["faster"] is None else f"{row['faster']:.2f}"
+        print(f"  {row['network']:<38}{row['bytes'] / 1e6:9.1f}{memory:>9}{row['ms']:9.1f}{faster:>8}", flush=True)
+
+
+def print_networks(report: Row) -> None:
+    """Parameters and operations, and what the paper says."""
+    for name, own in report["networks"].items():
+        work = ", ".join(f"{count / 1e9:.1f} GFLOP at {length}" for length, count in own["flops"].items())
+        print(f"{name:<20}{own['parameters'] / 1e6:8.1f} M parameters, {work}")
+    paper = report["paper"]
+    print(f"the paper's MobileBERT, on a phone: {paper['smaller']} times smaller, {paper['faster']} times faster")
