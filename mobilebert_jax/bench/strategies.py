@@ -218,7 +218,8 @@ class _Bench:
         row = {"strategy": name, "seed": seed, "steps": dict(zip(("transfer", "distill"), steps, strict=True))}
         row["seconds"] = {phase: _seconds(folder, phase, config) for phase in ("transfer", "distill")}
         row |= _figures(folder, "distill")
-        row |= {"f1": results["student"]["f1"], "exact": results["student"]["exact"]} if results else {}
+        # As below: with the best threshold.
+        row |= {name: results["student"][f"best_{name}"] for name in ("f1", "exact")} if results else {}
         return row | {test.name: _answers(folder, test) for test in self.tests}
 
 

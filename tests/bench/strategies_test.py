@@ -38,7 +38,9 @@ def made(monkeypatch):
         if int(transfer):
             assert config.transfer.steps == int(transfer)
             write(folder, config, "transfer", int(transfer), 0.25 if config.transfer.strategy == "progressive" else 2.0)
-        return write(folder, config, "distill", int(distill), SECONDS.get(name, 1.0))
+        write(folder, config, "distill", int(distill), SECONDS.get(name, 1.0))
+        scores = {"f1": 1.0, "exact": 1.0, "best_f1": 12.5, "best_exact": 6.0}
+        return {"student": scores} if config.finetune.questions else {}
 
     monkeypatch.setattr(strategies, "run_recipe", run_recipe)
     return made
@@ -163,6 +165,7 @@ def test_questions_are_scored_once_by_the_file_s_kind(made, tmp_path, monkeypatc
     for _ in range(2):
         (row,) = bench_strategies(changed, tmp_path / "runs", Stopper(), seeds=1, **settings)["rows"]
         assert (row["one"], row["two"]) == (20.0, 55.0)
+        assert (row["f1"], row["exact"]) == (12.5, 6.0)
     assert asked == [("pd-0-0-600", "one", "squad1"), ("pd-0-0-600", "two", "squad2")]
     write_squad(tmp_path / "one.json", "cat")
     report = bench_strategies(changed, tmp_path / "runs", Stopper(), seeds=1, **settings)
