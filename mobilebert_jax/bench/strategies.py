@@ -10,6 +10,7 @@ A teacher that is there already, `teacher.path`, took what the log of the run sa
 is a run of its own below the folder, with all its files; a killed bench goes on where it stopped.
 """
 
+import collections
 import contextlib
 import dataclasses
 import statistics
@@ -26,10 +27,9 @@ from mobilebert_jax.models.tensor_files import weights_sha256
 from mobilebert_jax.recipes.evaluate import evaluate_folder
 from mobilebert_jax.recipes.questions import load_heldout
 from mobilebert_jax.recipes.run import run_recipe
-from mobilebert_jax.recipes.workdir import read_run
 from mobilebert_jax.tasks.baselines import baseline_scores
 from mobilebert_jax.tasks.squad_data import Question
-from mobilebert_jax.training.metrics import read_metrics, step_seconds
+from mobilebert_jax.training.metrics import read_metrics
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import file_sha256, read_json, write_json
@@ -171,7 +171,7 @@ class _Bench:
     def teacher(self, counted: bool) -> None:
         """Trains the teacher of all students, unless the config names one; `counted`: its seconds are needed."""
         if path := self.config.teacher.path:
-            seconds = _seconds_of_folder(Path(path))
+            seconds = _seconds(Path(path).parent / "metrics.jsonl") or None
             if counted and seconds is None:
                 raise UserError(
                     f"config.teacher.path={path}: no run's log beside it says how long it took; "
@@ -181,7 +181,7 @@ class _Bench:
             return
         folder = self.workdir / "teacher"
         run_recipe(self.config, folder, self.stopper, ("teacher",))
-        self.teacher_row = {**_figures(folder, "teacher"), "seconds": _seconds(folder, "teacher", self.config)}
+        self.teacher_row = {**_figures(folder, "teacher"), "seconds": _seconds(folder / "teacher" / "metrics.jsonl")}
 
     def steps(self, name: str, comparison: str, seed: int) -> Steps:
         """(transfer, distill) steps of a student.
@@ -216,7 +216,7 @@ class _Bench:
             config.data.update({"corpus": "", "store": str(teacher / "data")})
         results = run_recipe(config, folder, self.stopper, ("transfer", "distill", "finetune"))
         row = {"strategy": name, "seed": seed, "steps": dict(zip(("transfer", "distill"), steps, strict=True))}
-        row["seconds"] = {phase: _seconds(folder, phase, config) for phase in ("transfer", "distill")}
+        row["seconds"] = {phase: _seconds(folder / phase / "metrics.jsonl") for phase in ("transfer", "distill")}
         row |= _figures(folder, "distill")
         # As below: with the best threshold.
         row |= {name: results["student"][f"best_{name}"] for name in ("f1", "exact")} if results else {}
@@ -237,19 +237,21 @@ def _answers(folder: Path, test: _Test) -> float:
     return kept["f1" if test.task == "squad1" else "best_f1"]
 
 
-def _seconds(workdir: Path, phase: str, config: ConfigDict) -> float:
-    """Seconds that a phase's training steps took by its log; 0 without one."""
-    lines = [line for line in read_metrics(workdir / phase / "metrics.jsonl") if "heldout" not in line]
-    return step_seconds(lines, config[phase].batch_size) or 0.0
+def _seconds(metrics: Path) -> float:
+    """Seconds that a phase's training steps take by its log; 0 without one.
 
-
-def _seconds_of_folder(teacher: Path) -> float | None:
-    """The same of a teacher phase whose model this folder is; None where it lies in no run's folder."""
-    run = teacher.absolute().parent.parent
-    if not (run / "config.json").is_file():
-        return None
-    lines = [line for line in read_metrics(teacher.parent / "metrics.jsonl") if "heldout" not in line]
-    return step_seconds(lines, read_run(run / "config.json")["config"]["teacher"]["batch_size"])
+    Every stage's steps count as its quickest logged line's, so that other work on the machine is not anybody's cost.
+    """
+    steps: collections.Counter[str] = collections.Counter()
+    quickest: dict[str, float] = {}
+    before = 0
+    for line in read_metrics(metrics):
+        if "heldout" not in line:
+            stage, median = line["stage"], line["step_seconds"]["median"]
+            steps[stage] += line["step"] - before
+            before = line["step"]
+            quickest[stage] = min(quickest.get(stage, median), median)
+    return sum(count * quickest[stage] for stage, count in steps.items())
 
 
 def _figures(workdir: Path, phase: str) -> Row:

@@ -13,7 +13,7 @@ from mobilebert_jax.cli.main import main
 from mobilebert_jax.recipes.settings import active_phases, check_config
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.files import read_json, write_json, write_text
+from mobilebert_jax.utils.files import read_json, write_text
 
 SECONDS = {"alone": 0.5, "pd": 1.0, "akt": 4.0}
 """Of a step of distillation; with transfer 1.0, and 2.0 of transfer (0.25 block by block)."""
@@ -47,9 +47,11 @@ def made(monkeypatch):
 
 
 def write(folder, config, phase, steps, seconds):
-    """What a phase logs whose steps take so many seconds; a restart has left out none of them."""
-    rate = config[phase].batch_size / seconds
-    lines = [f'{{"step": {step}, "examples_per_second": {rate}}}\n' for step in (steps // 2, steps)]
+    """What a phase logs whose steps take so many seconds, half of them twice as long: something else was at work."""
+    lines = [
+        f'{{"step": {step}, "stage": "{phase}", "step_seconds": {{"median": {median}}}}}\n'
+        for step, median in ((steps // 2, seconds), (steps, 2 * seconds))
+    ]
     heldout = f'{{"step": {steps}, "heldout": {{"masked_lm": {1 + config.seed}.0, "masked_lm_accuracy": 0.5}}}}\n'
     write_text(folder / phase / "metrics.jsonl", "".join([*lines, heldout]))
 
@@ -90,11 +92,7 @@ def test_a_given_teacher_took_what_its_run_says(made, tmp_path):
     assert not made
     report = bench_strategies(changed, tmp_path / "bench", Stopper(), comparisons=("steps",), **settings)
     assert report["teacher"]["seconds"] is None
-    # 100 steps of two seconds, of batches half as large as those of the bench's config.
-    old = config()
-    old.teacher.batch_size //= 2
-    write(tmp_path / "run", old, "teacher", 100, 2.0)
-    write_json(tmp_path / "run" / "config.json", {"config": old.to_dict(), "inputs": {}, "identity": ""})
+    write(tmp_path / "run", changed, "teacher", 100, 2.0)
     report = bench_strategies(changed, tmp_path / "bench", Stopper(), **settings)
     assert report["teacher"]["seconds"] == pytest.approx(200.0)
     rows = {(row["equal"], row["strategy"]): row["steps"]["distill"] for row in report["rows"]}
