@@ -4,22 +4,21 @@ The files are those that `mobilebert export` writes, run by their own runtimes, 
 timed in turn, so that a drifting machine slows all alike; ratios are to BERT_BASE in the same round of turns.
 """
 
-import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mobilebert_jax.bench.choices import chosen
 from mobilebert_jax.bench.device_memory import RUNNERS, peak_memory
 from mobilebert_jax.bench.device_networks import BASELINE, NETWORKS, flops, random_form
 from mobilebert_jax.bench.stepping import interleaved
 from mobilebert_jax.export import litert, onnx
 from mobilebert_jax.export.checks import sample_inputs
+from mobilebert_jax.export.formats import PRECISIONS
 from mobilebert_jax.export.inference_form import InferenceForm
-from mobilebert_jax.utils.errors import UserError
 
 RUNTIMES = ("litert", "onnx")
-PRECISIONS = ("float32", "int8")
 PAPER = {"smaller": 4.3, "faster": 5.5}
 """MobileBERT against BERT_BASE, Sun et al. 2020, abstract: TensorFlow Lite, 4 threads of a Pixel 4, 128 tokens."""
 
@@ -40,12 +39,9 @@ def bench_device(
     Raises:
         UserError: a network, runtime or precision that does not exist, or a missing extra.
     """
-    names = tuple(names) or tuple(NETWORKS)
-    choices = (names, NETWORKS, "models"), (runtimes, RUNTIMES, "runtimes"), (precisions, PRECISIONS, "precision")
-    for given, known, option in choices:
-        for name in given:
-            if name not in known:
-                raise UserError(f"--{option}={name}: there is no such one, only {', '.join(known)}")
+    names = chosen(names, tuple(NETWORKS), "--models")
+    runtimes = chosen(runtimes, RUNTIMES, "--runtimes")
+    precisions = chosen(precisions, PRECISIONS, "--precision")
     forms = {name: random_form(NETWORKS[name]) for name in names}
     networks = {
         name: {"parameters": count, "flops": {length: flops(form, length) for length in lengths}}
@@ -64,22 +60,14 @@ def _files(
     forms: dict[str, InferenceForm], runtimes: Sequence[str], precisions: Sequence[str], lengths: Sequence[int]
 ) -> Iterator[tuple[Row, dict[str, bytes]]]:
     """(setting, network -> file) for every runtime, precision and length."""
-    for runtime, precision in itertools.product(runtimes, precisions):
-        whole = {} if runtime == "litert" else {name: _onnx(form, precision) for name, form in forms.items()}
-        for length in lengths:
-            files = whole or {name: _litert(form, precision, length) for name, form in forms.items()}
-            yield {"runtime": runtime, "precision": precision, "length": length}, files
-
-
-def _onnx(form: InferenceForm, precision: str) -> bytes:
-    model = onnx.onnx_model(form)
-    return (model if precision == "float32" else onnx.quantized_model(model)).SerializeToString()
-
-
-def _litert(form: InferenceForm, precision: str, length: int) -> bytes:
-    if precision == "float32":
-        return litert.litert_bytes(form, length)
-    return litert.quantized_bytes(litert.litert_bytes(litert.with_int8_tables(form), length))
+    for runtime in runtimes:
+        # Translated once, for all lengths and both precisions.
+        models = {name: onnx.onnx_model(form) for name, form in forms.items()} if runtime == "onnx" else {}
+        for precision in precisions:
+            whole = {name: onnx.onnx_file(model, precision) for name, model in models.items()}
+            for length in lengths:
+                files = whole or {name: litert.litert_file(form, length, precision) for name, form in forms.items()}
+                yield {"runtime": runtime, "precision": precision, "length": length}, files
 
 
 def _memory(setting: Row, file: bytes) -> int | None:

@@ -22,6 +22,7 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 
+from mobilebert_jax.bench.choices import chosen
 from mobilebert_jax.bench.strategies_plot import plot_strategies
 from mobilebert_jax.models.tensor_files import weights_sha256
 from mobilebert_jax.recipes.evaluate import evaluate_folder
@@ -91,8 +92,8 @@ def bench_strategies(
         UserError: bad config, a strategy or comparison that does not exist, or the teacher's seconds are asked for and
             its folder does not say them. Stopped: asked to stop, all is saved.
     """
-    names = _known(names, tuple(STRATEGIES), "--strategies")
-    comparisons = _known(comparisons, COMPARISONS, "--equal")
+    names = chosen(names, tuple(STRATEGIES), "--strategies")
+    comparisons = chosen(comparisons, COMPARISONS, "--equal")
     if seeds < 1:
         raise UserError(f"--seeds={seeds}: must be at least 1")
     if datasets and not config.finetune.questions:
@@ -274,13 +275,6 @@ def means(rows: Sequence[Row]) -> list[Row]:
             values = [each[figure] for each in members]
             made[-1][figure] = {"mean": statistics.mean(values), "deviation": statistics.pstdev(values)}
     return made
-
-
-def _known(given: Sequence[str], known: tuple[str, ...], option: str) -> tuple[str, ...]:
-    for name in given:
-        if name not in known:
-            raise UserError(f"{option}={name}: there is no such one, only {', '.join(known)}")
-    return tuple(name for name in known if name in given) if given else known
 
 
 def print_row(row: Row) -> None:

@@ -98,7 +98,7 @@ def _onnx_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Seque
     shapes = (1, longest), (2, max(2, longest // 2)), (3, 2)
     for precision in precisions:
         name = "onnx/model.onnx" if precision == "float32" else "onnx/model_quantized.onnx"
-        content = (model if precision == "float32" else onnx.quantized_model(model)).SerializeToString()
+        content = onnx.onnx_file(model, precision)
         yield Exported(name, precision, content, lambda content=content: onnx.Runner(content), shapes)
 
 
@@ -107,10 +107,7 @@ def _litert_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Seq
 
     for length in lengths:
         for precision in precisions:
-            if precision == "float32":
-                content = litert.litert_bytes(form, length)
-            else:
-                content = litert.quantized_bytes(litert.litert_bytes(litert.with_int8_tables(form), length))
+            content = litert.litert_file(form, length, precision)
             name = f"model-{length}{'' if precision == 'float32' else '-int8'}.tflite"
             yield Exported(name, precision, content, lambda content=content: litert.Runner(content), ((1, length),))
 

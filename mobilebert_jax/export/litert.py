@@ -29,6 +29,13 @@ def litert_bytes(form: InferenceForm, length: int, batch: int = 1) -> bytes:
     return _converted(program.mlir_module_serialized, sorted(output_names(form)))
 
 
+def litert_file(form: InferenceForm, length: int, precision: str) -> bytes:
+    """A .tflite [1, length], "float32" or "int8": 8-bit weights and words."""
+    if precision == "float32":
+        return litert_bytes(form, length)
+    return quantized_bytes(litert_bytes(with_int8_tables(form), length))
+
+
 def _converted(portable: bytes, names: Sequence[str]) -> bytes:
     try:
         from litert_converter.mlir import ir, passmanager

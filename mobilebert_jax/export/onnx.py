@@ -97,6 +97,11 @@ def quantized_model(model: Any) -> Any:
         return onnx.load(paths[1])
 
 
+def onnx_file(model: Any, precision: str) -> bytes:
+    """What `onnx_model` gave as a file's content, "float32" or "int8"."""
+    return (model if precision == "float32" else quantized_model(model)).SerializeToString()
+
+
 class Runner:
     """A model, run by onnxruntime on the CPU."""
 
