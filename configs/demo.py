@@ -1,10 +1,13 @@
 """The whole recipe on a laptop, offline, in minutes: the text and the questions come with Python itself.
 
 mobilebert run --workdir=runs/demo
+
+Argument, after a colon: `local` (all blocks learn at once from the teacher, each from its own loss).
 """
 
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.recipes.defaults import default_config, model_fields
+from mobilebert_jax.utils.errors import UserError
 
 SIZES = {
     "num_hidden_layers": 4,
@@ -17,10 +20,14 @@ SIZES = {
     "scan_unroll": 4,
 }
 STEPS = {"teacher": 400, "transfer": 400, "distill": 200, "finetune": 1000}
+LOCAL_STEPS = 240
+"""In the place of 400 of progressive transfer: each trains all four blocks."""
 
 
-def get_config():
+def get_config(argument=""):
     """The demo: a teacher and a student of 4 blocks, 4,096 word pieces, sentence pairs of 64 tokens."""
+    if argument not in ("", "local"):
+        raise UserError(f"configs/demo.py:{argument}: no argument {argument!r}; there is local")
     config = default_config()
     config.model.teacher = model_fields(
         ModelConfig.ib_bert_large(intra_bottleneck_size=160, intermediate_size=320, initializer_range=0.05, **SIZES)
@@ -51,6 +58,8 @@ def get_config():
         config[name].update({"steps": steps, "log_every": 20, "evaluate_batches": 8})
         config[name].update({"evaluate_every": 200, "save_every": 200})
         config[name].optimizer.warmup_steps = 0 if name == "transfer" else steps // 10
+    if argument == "local":
+        config.transfer.update({"strategy": "local", "steps": LOCAL_STEPS, "joint_share": 0.2})
     # Scored once, at the end.
     config.finetune.update({"select": "last", "evaluate_every": 0})
     return config

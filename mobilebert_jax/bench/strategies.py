@@ -62,13 +62,16 @@ STRATEGIES = {
     "pd": Strategy({"transfer.strategy": "none"}),
     "akt": Strategy({"transfer.strategy": "auxiliary"}),
     "jkt": Strategy({"transfer.strategy": "joint"}, transfers=True),
+    "local": Strategy({"transfer.strategy": "local", "transfer.joint_share": 0.0}, transfers=True),
+    "local_joint": Strategy({"transfer.strategy": "local", "transfer.joint_share": 0.2}, transfers=True),
     "pkt": Strategy({"transfer.strategy": "progressive", "transfer.lower_rate": 0.0}, transfers=True),
     "pkt_soft": Strategy({"transfer.strategy": "progressive", "transfer.lower_rate": 0.3}, transfers=True),
     "pkt_hidden": Strategy({"transfer.strategy": "progressive", "transfer.attention": 0.0}, transfers=True),
 }
 """alone: masked LM without a teacher, nothing copied from it. pd: distillation of its logits, from its embeddings and
 heads, as all that follow. akt, jkt, pkt: transfer beside, before, and block by block before distillation; pkt_soft: the
-lower blocks keep learning. pkt_hidden: hidden states without attention maps (the paper's ablation +FMT; pkt adds +AT).
+lower blocks keep learning. local: transfer before distillation, every block from its own loss alone; local_joint: its
+last fifth jointly. pkt_hidden: hidden states without attention maps (the paper's ablation +FMT; pkt adds +AT).
 """
 
 

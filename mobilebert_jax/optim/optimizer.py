@@ -58,12 +58,13 @@ class OptimizerConfig:
                 raise UserError(f"optimizer.{field}={getattr(self, field)}: right is a number from 0 (off) up")
 
 
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
+def make_optimizer(config: OptimizerConfig, by_block: bool = False) -> optax.GradientTransformationExtraArgs:
     """The chain: clip, moments, decoupled weight decay, (LAMB) trust ratio, learning rate.
 
     `update(grads, state, params, *, learning_rate, multipliers=None, fresh=False)`: see `transforms` for the three.
     Weight decay and trust ratio leave out norms and biases by name (`masks.decays`). Decay is decoupled: added to
-    Adam's direction before the trust ratio, never to the moments. All arithmetic is float32.
+    Adam's direction before the trust ratio, never to the moments. All arithmetic is float32. `by_block`: the gradients
+    of a stack are clipped block by block; the state is the same.
     """
     links = [
         scale_by_moments(config.b1, config.b2, config.eps, bias_correction=config.bias_correction),
@@ -71,7 +72,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtra
         scale_by_rate_and_multipliers(),
     ]
     if config.clip_norm:
-        links.insert(0, clip_by_trained_norm(config.clip_norm, include_frozen=config.clip_frozen))
+        links.insert(0, clip_by_trained_norm(config.clip_norm, include_frozen=config.clip_frozen, by_block=by_block))
     if config.name == "lamb":
         links.insert(-1, optax.masked(scale_by_layer_trust_ratio(), decay_mask))
     return optax.chain(*links)

@@ -32,7 +32,19 @@ def zero_frozen(tree: Any, multipliers: Any) -> Any:
 
 
 def global_norm(tree: Any, multipliers: Any = None, *, include_frozen: bool = False) -> jax.Array:
-    """Euclidean norm over all leaves, a float32 scalar.
+    """Euclidean norm over all leaves, a float32 scalar; which slices count, `counted_squares` says."""
+    squares = counted_squares(tree, multipliers, include_frozen=include_frozen)
+    return jnp.sqrt(sum(jnp.sum(values) for values in jax.tree.leaves(squares)))
+
+
+def block_norms(tree: Any, multipliers: Any = None, *, include_frozen: bool = False) -> jax.Array:
+    """The norm of each block of a stack, [L] float32, over all leaves; the tree holds nothing but stacked leaves."""
+    squares = counted_squares(tree, multipliers, include_frozen=include_frozen)
+    return jnp.sqrt(sum(jax.tree.leaves(squares)))
+
+
+def counted_squares(tree: Any, multipliers: Any = None, *, include_frozen: bool = False) -> Any:
+    """`slice_squares` of every leaf, 0 for slices that do not count.
 
     With `multipliers` (scalars or [L]) only slices with a multiplier above 0 count. `include_frozen` counts the frozen
     ones too, as TF1 does, but only those that are finite: nothing of a frozen slice may spoil the trained ones.
@@ -45,4 +57,4 @@ def global_norm(tree: Any, multipliers: Any = None, *, include_frozen: bool = Fa
             return jnp.where(trained | (include_frozen & jnp.isfinite(values)), values, 0.0)
 
         squares = jax.tree.map(counted, multipliers, squares)
-    return jnp.sqrt(sum(jnp.sum(values) for values in jax.tree.leaves(squares)))
+    return squares

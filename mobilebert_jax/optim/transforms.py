@@ -11,18 +11,24 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mobilebert_jax.optim.slices import global_norm, slice_squares, spread, zero_frozen
+from mobilebert_jax.optim.slices import block_norms, global_norm, slice_squares, spread, zero_frozen
 from mobilebert_jax.utils.trees import is_stacked, map_named
 from mobilebert_jax.utils.types import Array, Params
 
 
-def clip_by_trained_norm(max_norm: float, *, include_frozen: bool = False) -> optax.GradientTransformationExtraArgs:
-    """Scales all gradients so that the norm over the trained parameters (or over all) is at most `max_norm`."""
+def clip_by_trained_norm(
+    max_norm: float, *, include_frozen: bool = False, by_block: bool = False
+) -> optax.GradientTransformationExtraArgs:
+    """Scales all gradients so that the norm over the trained parameters (or over all) is at most `max_norm`.
+
+    `by_block`: every block of a stack by its own norm, since what one needs is nothing to the others.
+    """
+    norm_of = block_norms if by_block else global_norm
 
     def update(grads: Any, state: Any, params: Params = None, *, multipliers: Any = None, **_: Any) -> tuple[Any, Any]:
-        norm = global_norm(grads, multipliers, include_frozen=include_frozen)
+        norm = norm_of(grads, multipliers, include_frozen=include_frozen)
         factor = max_norm / jnp.maximum(norm, max_norm)
-        return jax.tree.map(lambda grad: grad * factor, grads), state
+        return jax.tree.map(lambda grad: grad * spread(factor, grad), grads), state
 
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 

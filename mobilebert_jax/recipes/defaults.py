@@ -126,7 +126,9 @@ def _pretraining_phase(steps: int, batch_size: int, sequence_length: int) -> Con
 def _transfer_settings() -> dict:
     """Progressive transfer with hard freezing; the numbers are the published command's."""
     return {
-        "strategy": "progressive",  # or joint (all blocks at once), auxiliary (inside distillation), none
+        # Or local (all blocks at once, each from its own loss alone), joint (all at once, from every loss above them),
+        # auxiliary (inside distillation), none.
+        "strategy": "progressive",
         "hidden": 100.0,  # factors of the four losses, each divided by the number of blocks
         "mean": 5000.0,
         "variance": 5.0,
@@ -134,6 +136,11 @@ def _transfer_settings() -> dict:
         "block_rate": 3.0,  # learning-rate multiplier of the block that learns
         "lower_rate": 0.0,  # of the blocks below it: 0 is hard freezing, 0.3 the original's soft one
         "background": True,  # the warm-up that restarts with every stage
+        # Of local transfer:
+        "joint_share": 0.0,  # of the steps, at the end, in which the blocks learn jointly
+        "teacher_fed": (0.0, 0.0),  # share of the blocks that the teacher feeds, at the first and the last local step
+        "block_starts": (),  # share of the local steps after which each block begins to learn; empty: all at once
+        "block_stops": (),  # share of them after which each block has settled and stays; empty: none before the end
         "layer_map": (),  # teacher block of each student block; empty: equal shares
         # What the student takes over from the teacher at the start; add "norm" to fit its first NoNorm to the
         # teacher's LayerNorm, which the original leaves at one: short runs need it.

@@ -1,5 +1,7 @@
 """Which stages a phase has, from the config: the recipe's strategies as data."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from mobilebert_jax.training.stages import TRANSFER_TERMS, Plan, Stage
@@ -20,9 +22,14 @@ def transfer_plan(config: ConfigDict, blocks: int) -> Plan:
     settings = config.transfer
     coefficients = transfer_coefficients(config, blocks)
     frozen = {"embedding_rate": 0.0, "head_rate": 0.0, "background": settings.background}
-    if settings.strategy == "joint":
-        rates = (settings.block_rate,) * blocks
-        return Plan((Stage("all blocks", settings.steps, coefficients, rates, (1.0,) * blocks, **frozen),))
+    if settings.strategy in ("joint", "local"):
+        together = {"block_rates": (settings.block_rate,) * blocks, "block_weights": (1.0,) * blocks, **frozen}
+        joint = settings.steps if settings.strategy == "joint" else round(settings.joint_share * settings.steps)
+        stages = (Stage("all blocks", joint, coefficients, **together),) if joint else ()
+        if joint < settings.steps:
+            local = settings.steps - joint
+            stages = (Stage("each block", local, coefficients, **together, **_local(settings, local)), *stages)
+        return Plan(stages)
     share, extra = divmod(settings.steps, blocks)
     stages = []
     for block in range(blocks):
@@ -31,6 +38,19 @@ def transfer_plan(config: ConfigDict, blocks: int) -> Plan:
         steps = share + (extra if block == blocks - 1 else 0)
         stages.append(Stage(f"block {block}", steps, coefficients, tuple(rates), tuple(weights), **frozen))
     return Plan(tuple(stages))
+
+
+def _local(settings: ConfigDict, steps: int) -> dict[str, Any]:
+    """The fields of a stage of local transfer."""
+    fields: dict[str, Any] = {"gradient": "local"}
+    if any(settings.teacher_fed):
+        fields |= {"inputs": "teacher", "fed": tuple(settings.teacher_fed)}
+    if settings.block_starts or settings.block_stops:
+        starts = settings.block_starts or (0.0,) * len(settings.block_stops)
+        stops = settings.block_stops or (1.0,) * len(starts)
+        spans = zip(starts, stops, strict=True)
+        fields["block_spans"] = tuple((round(start * steps), round(stop * steps)) for start, stop in spans)
+    return fields
 
 
 def distill_coefficients(config: ConfigDict) -> dict[str, float]:

@@ -9,6 +9,7 @@ from mobilebert_jax.recipes.plans import alone_plan, distill_coefficients, disti
 from mobilebert_jax.recipes.settings import transfer_pair
 from mobilebert_jax.training.alone import AloneProgram
 from mobilebert_jax.training.joint import PairProgram
+from mobilebert_jax.training.local import LocalProgram
 from mobilebert_jax.training.program import Program
 from mobilebert_jax.training.stages import Plan, Stage
 from mobilebert_jax.training.transfer import BlockProgram, PrefixProgram, Transfer
@@ -39,9 +40,13 @@ def stage_programs(plan: Plan, transfer: Transfer) -> tuple[Program, ...]:
             return BlockProgram(transfer)
         if stage.walk == "prefix":
             return PrefixProgram(transfer, with_embeddings=transfer.pair.tf1_compat)
+        if stage.walk == "local":
+            return LocalProgram(transfer, stage.coefficients, blocks_only=True, feeds=stage.inputs == "teacher")
         return PairProgram(transfer, stage.coefficients, stage.trains_blocks_only)
 
-    return tuple(made.setdefault((stage.walk, *stage.coefficients.items()), make(stage)) for stage in plan.stages)
+    return tuple(
+        made.setdefault((stage.walk, stage.inputs, *stage.coefficients.items()), make(stage)) for stage in plan.stages
+    )
 
 
 def distill_programs(config: ConfigDict, teacher: ModelConfig, cfg: ModelConfig) -> Planned:

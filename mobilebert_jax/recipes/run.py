@@ -211,7 +211,7 @@ class _Recipe:
 
     def _transferred(self, teacher: Teacher) -> Params | None:
         """The student after knowledge transfer; None where transfer is part of distillation or left out."""
-        if self.config.transfer.strategy not in ("progressive", "joint"):
+        if "transfer" not in active_phases(self.config):
             return None
         if self._is_there(self._model("transfer")):
             return _read(self._model("transfer"), reader(self.layout))[1]

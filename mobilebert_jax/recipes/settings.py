@@ -22,7 +22,7 @@ from mobilebert_jax.training.walks import Pair, default_layer_map
 from mobilebert_jax.utils.errors import UserError
 
 PHASES = ("teacher", "transfer", "distill", "finetune")
-STRATEGIES = ("progressive", "joint", "auxiliary", "none")
+STRATEGIES = ("progressive", "joint", "local", "auxiliary", "none")
 COPIES = ("embeddings", "norm", "heads")
 SELECTIONS = ("best", "last")
 SCHEDULE = ("learning_rate", "warmup_steps", "end_ratio")
@@ -125,11 +125,25 @@ def check_config(config: ConfigDict) -> None:
                 check_length(config, name, models[which], f"model.{which}")
     teacher = models.get("teacher") or _stored_teacher(config)
     if teacher and config.transfer.strategy != "none":
-        transfer_pair(config, teacher, models["student"])
+        pair = transfer_pair(config, teacher, models["student"])
+        if config.transfer.strategy == "local" and any(config.transfer.teacher_fed):
+            _check_fed(config, pair)
+    check_spans(config.transfer, models["student"].num_hidden_layers)
     # The first step of a stage's own warm-up has rate 0.
     blocks, each = models["student"].num_hidden_layers, 2 if config.transfer.background else 1
     if config.transfer.strategy == "progressive" and config.transfer.steps < blocks * each:
         raise UserError(f"transfer.steps={config.transfer.steps}: {blocks} blocks need at least {each} each to learn")
+
+
+def _check_fed(config: ConfigDict, pair: Pair) -> None:
+    """UserError where the teacher would feed a block what no block of the student ever makes."""
+    for block, mapped in enumerate(pair.layer_map):
+        if mapped != block:
+            raise UserError(
+                f"transfer.teacher_fed={config.transfer.teacher_fed}: a block is fed what enters the teacher's block "
+                f"that it imitates; with layer_map={pair.layer_map} that is for block {block} the output of the "
+                f"teacher's block {mapped - 1}, which no block of the student imitates; set teacher_fed=0.0,0.0"
+            )
 
 
 def _stored_teacher(config: ConfigDict) -> ModelConfig | None:
@@ -180,8 +194,37 @@ def check_transfer(config: ConfigDict) -> None:
         )
     if any(type(block) is not int for block in settings.layer_map):
         raise UserError(f"transfer.layer_map={settings.layer_map}: numbers of teacher blocks are needed, such as 1,3,5")
+    check_local(settings)
     if settings.tf1_compat and settings.strategy == "progressive" and not settings.lower_rate:
         raise UserError("transfer.tf1_compat=True: the original knows soft freezing only; set transfer.lower_rate=0.3")
+
+
+def check_local(settings: ConfigDict) -> None:
+    """The knobs of local transfer; UserError names the one that cannot be."""
+    if not 0 <= settings.joint_share < 1:
+        raise UserError(
+            f"transfer.joint_share={settings.joint_share}: a share of the steps, from 0 to below 1; all of them joint "
+            "is transfer.strategy=joint"
+        )
+    if len(settings.teacher_fed) != 2 or not all(0 <= share <= 1 for share in settings.teacher_fed):
+        raise UserError(
+            f"transfer.teacher_fed={settings.teacher_fed}: two shares of the blocks from 0 to 1, at the first and the "
+            "last local step, such as 1.0,0.0"
+        )
+
+
+def check_spans(settings: ConfigDict, blocks: int) -> None:
+    """When each block learns; UserError names the block whose schedule lies outside the local steps."""
+    for name in ("block_starts", "block_stops"):
+        if settings[name] and len(settings[name]) != blocks:
+            raise UserError(f"transfer.{name}={settings[name]}: {blocks} shares are needed, one for each block")
+    starts, stops = settings.block_starts or (0.0,) * blocks, settings.block_stops or (1.0,) * blocks
+    for block, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+        if not 0 <= start < stop <= 1:
+            raise UserError(
+                f"transfer.block_starts and block_stops: block {block} would learn from {start} to {stop} of the local "
+                "steps, which lies outside them; right is 0 <= start < stop <= 1"
+            )
 
 
 def check_phase(config: ConfigDict, name: str) -> None:

@@ -90,6 +90,7 @@ class AloneProgram:
     tf1_compat: bool = False
     name: str = "alone"
     one_block: ClassVar[bool] = False
+    independent: ClassVar[bool] = False
 
     def part(self, tree: Params) -> Params:
         """Everything."""

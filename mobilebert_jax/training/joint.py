@@ -32,6 +32,7 @@ class PairProgram:
     blocks_only: bool
     name: str = "pair"
     one_block: ClassVar[bool] = False
+    independent: ClassVar[bool] = False
 
     def part(self, tree: Params) -> Params:
         """The stack or everything."""
@@ -72,7 +73,6 @@ class PairProgram:
     def co_walk(self, teacher, student, batch, statistics) -> tuple[Array, Array, dict[str, Array]]:
         """Both last hidden states [B, S, H], and every layer's transfer sums [L]."""
         pair, mask = self.transfer.pair, block_mask(batch)
-        mapped = jnp.asarray(pair.layer_map)
         stack = teacher["encoder"]["layers"]
 
         def student_side(block, hidden, teacher_block, teacher_in, teacher_out):
@@ -94,12 +94,21 @@ class PairProgram:
             student_hidden, sums = student_side(block, student_hidden, teacher_block, teacher_in, teacher_out)
             return (teacher_out, student_hidden), sums
 
-        firsts = jnp.concatenate([jnp.zeros(1, mapped.dtype), mapped[:-1] + 1])
-        with of_teacher():
-            first_hidden = embed(pair.teacher, teacher["encoder"]["embeddings"], batch)
-        carry = (first_hidden, embed(pair.student, student["encoder"]["embeddings"], batch))
-        (teacher_last, student_last), sums = jax.lax.scan(body, carry, (student["encoder"]["layers"], firsts, mapped))
+        layers = (student["encoder"]["layers"], *self.teacher_blocks())
+        (teacher_last, student_last), sums = jax.lax.scan(body, self.embedded(teacher, student, batch), layers)
         return teacher_last, student_last, sums
+
+    def teacher_blocks(self) -> tuple[Array, Array]:
+        """For each block of the student, both [L]: the first of the teacher's since the block below, and its own."""
+        mapped = jnp.asarray(self.transfer.pair.layer_map)
+        return jnp.concatenate([jnp.zeros(1, mapped.dtype), mapped[:-1] + 1]), mapped
+
+    def embedded(self, teacher: Params, student: Params, batch: Batch) -> tuple[Array, Array]:
+        """What enters block 0 of teacher and student, [B, S, H]."""
+        pair = self.transfer.pair
+        with of_teacher():
+            first = embed(pair.teacher, teacher["encoder"]["embeddings"], batch)
+        return first, embed(pair.student, student["encoder"]["embeddings"], batch)
 
     def _head_sums(self, teacher, teacher_last, student, student_last, batch):
         """The head terms on the walks' last hidden states; the teacher's unmapped upper blocks are walked first."""

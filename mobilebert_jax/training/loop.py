@@ -18,7 +18,7 @@ from mobilebert_jax.training.feed import Fed
 from mobilebert_jax.training.pace import Pace, Work
 from mobilebert_jax.training.phase import Phase
 from mobilebert_jax.training.placing import placed_params
-from mobilebert_jax.training.program import Program, TrainState, control_at, make_step
+from mobilebert_jax.training.program import Program, TrainState, at_step, control_at, make_step
 from mobilebert_jax.training.progress import Progress, brief, say
 from mobilebert_jax.training.record import Record
 from mobilebert_jax.training.stopping import Stopper, interruptible
@@ -285,11 +285,11 @@ class _PhaseRun:
         params = program.join(trained, rest, int(control.block))
         whole = {name: params if own is None else processes.whole(own) for name, (_, own) in phase.networks.items()}
         networks = {name: (cfg, whole[name]) for name, (cfg, _) in phase.networks.items()}
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(phase.seed), step), 0)
+        rng = jax.random.fold_in(jax.random.key(phase.seed), step)
 
         def gradients():
-            counts = program.counts(batch)
-            return program.gradients(trained, rest, teacher, batch, counts, control, key)[0]
+            counts, key = program.counts(batch), jax.random.fold_in(rng, 0)
+            return program.gradients(trained, rest, teacher, batch, counts, at_step(control, step, rng), key)[0]
 
         place = explain(networks, batch, terms, jax.jit(gradients), counts)
         newest = self.checkpoints.latest_step()

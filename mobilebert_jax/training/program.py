@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from mobilebert_jax.objectives.terms import term_mean
 from mobilebert_jax.optim import schedules
-from mobilebert_jax.optim.optimizer import OptimizerConfig, apply_updates, global_norm, make_optimizer
+from mobilebert_jax.optim.optimizer import OptimizerConfig, apply_updates, make_optimizer
+from mobilebert_jax.optim.slices import block_norms, global_norm
 from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.training.stages import Plan
 from mobilebert_jax.utils.placement import active, constrain
@@ -41,6 +42,9 @@ class Control:
     embedding_rate: Array  # float32 scalar
     head_rate: Array  # float32 scalar, for pooler and heads
     background: Array  # bool scalar, whether the stage's own warm-up multiplies the rate
+    block_spans: Array  # [L, 2] int32, the stage's steps from .. to in which each block learns
+    fed_share: Array  # [2] float32, of the blocks that the teacher feeds, at the stage's first and last step
+    fed: Array  # [L] bool, which blocks it feeds at this step, see `at_step`
 
 
 class Program(Protocol):
@@ -48,6 +52,7 @@ class Program(Protocol):
 
     name: str
     one_block: bool  # the trained part is one block of a stack, without its layer axis
+    independent: bool  # no block of the trained part has a part in another's loss: each is clipped by its own norm
 
     def part(self, tree: Params) -> Params:
         """Where the trained part lies in a tree like the whole parameters, all blocks of a stack together."""
@@ -97,7 +102,28 @@ def control_at(plan: Plan, index: int) -> Control:
         embedding_rate=jnp.float32(stage.embedding_rate),
         head_rate=jnp.float32(stage.head_rate),
         background=jnp.bool_(stage.background),
+        block_spans=jnp.asarray(stage.block_spans or ((0, stage.steps),) * blocks, jnp.int32),
+        fed_share=jnp.asarray(stage.fed if stage.inputs == "teacher" else (0.0, 0.0), jnp.float32),
+        fed=jnp.zeros(blocks, bool),
     )
+
+
+def at_step(control: Control, step: Array, rng: Array) -> Control:
+    """What holds at one of the stage's steps: the rate of a block outside its span is 0, and `fed` is drawn.
+
+    `rng` is the step's own key, before microbatches fold into it: all of them feed the same blocks.
+    """
+    step = step - control.start
+    first, stop = control.block_spans[:, 0], control.block_spans[:, 1]
+    begin, end = control.fed_share
+    share = begin + (end - begin) * step / jnp.maximum(control.steps - 1, 1)
+    draws = jax.random.uniform(jax.random.fold_in(rng, _FED), control.fed.shape)
+    rates = jnp.where((first <= step) & (step < stop), control.block_rates, 0.0)
+    return control.replace(block_rates=rates, fed=draws < share)
+
+
+_FED = 0x7FFFFFFF
+"""What no microbatch's number is."""
 
 
 def make_step(
@@ -112,13 +138,14 @@ def make_step(
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
     """The compiled step `(state, rest, teacher, batch, control) -> (state, metrics)`; only `state` is donated.
 
-    Metrics: the loss terms' means, `loss`-free names of the objectives, `grad_norm`, `learning_rate`, and
+    Metrics: the loss terms' means, `loss`-free names of the objectives, `grad_norm` (of each block, [L], where they
+    are independent), `learning_rate`, and
     `finite` (this step was), `healthy` (at most `nonfinite_skips` of the phase's were not), `skipped` (how many).
 
     Under a `layout` the arguments are global arrays and `out_shardings` are the state's. A sixth argument, a bool for
     each device, is then whether its process was asked to stop; the metric `asked` is whether any was.
     """
-    tx = make_optimizer(optimizer)
+    tx = make_optimizer(optimizer, by_block=program.independent)
 
     def placed(*arguments: Any):
         with active(layout):
@@ -126,6 +153,7 @@ def make_step(
 
     def step(state: TrainState, rest: Params, teacher: Params, batch: Batch, control: Control, asked: Any = None):
         rng = jax.random.fold_in(jax.random.key(seed), state.step)
+        control = at_step(control, state.step, rng)
         stage_step = state.step - control.start
         counts = program.counts(batch)
         grads, sums = accumulate(program, state.trained, rest, teacher, batch, counts, control, rng, accumulation)
@@ -141,10 +169,10 @@ def make_step(
             fresh=stage_step == 0,
         )
         trained = apply_updates(state.trained, updates, multipliers)
-        norm = global_norm(grads, multipliers)
+        norm = (block_norms if program.independent else global_norm)(grads, multipliers)
         metrics = {name: term_mean(value, counts[name]) for name, value in sums.items()}
         # The counts too: a weight that is no number would otherwise pass for a batch with nothing to count.
-        finite = jnp.isfinite(norm) & all_finite(metrics) & all_finite(counts)
+        finite = all_finite(norm) & all_finite(metrics) & all_finite(counts)
         skipped = state.skipped + ~finite
         healthy = state.healthy & (skipped <= nonfinite_skips)
         keep = lambda new, old: jnp.where(state.healthy & finite, new, old)  # noqa: E731

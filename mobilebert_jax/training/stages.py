@@ -7,6 +7,8 @@ from mobilebert_jax.utils.errors import UserError
 
 TRANSFER_TERMS = ("hidden", "mean", "variance", "attention")
 HEAD_TERMS = ("masked_lm", "next_sentence", "distillation", "span", "classification", "regression")
+GRADIENTS = ("full", "local")
+INPUTS = ("student", "teacher")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +23,13 @@ class Stage:
         block_rates: learning-rate multiplier of each block, [L]; 0 keeps a block bit-identical.
         embedding_rate, head_rate: the same for the embeddings and for pooler and heads.
         background: restart the warm-up of the reference within this stage.
+        gradient: where a block's gradient stops: `full`, at the embeddings; `local`, at the block's own input, so that
+            every block learns from its own transfer loss alone.
+        inputs: what a block is fed whose gradient is local: the `student`'s own walk, or what enters the `teacher`'s
+            block that it imitates; block 0 always takes the student's embeddings.
+        fed: share of the blocks that the teacher feeds, at the stage's first and last step, a straight line between.
+        block_spans: (first step, step after the last) in which each block learns, [L] and counted from the stage's
+            start; empty: all of them.
     """
 
     name: str
@@ -31,6 +40,10 @@ class Stage:
     embedding_rate: float = 1.0
     head_rate: float = 1.0
     background: bool = False
+    gradient: str = "full"
+    inputs: str = "student"
+    fed: tuple[float, float] = (1.0, 1.0)
+    block_spans: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self):
         unknown = sorted(set(self.coefficients) - {*TRANSFER_TERMS, *HEAD_TERMS})
@@ -46,6 +59,48 @@ class Stage:
             raise UserError(f"stage {self.name!r}: a learning-rate multiplier is negative")
         if not any((*self.block_rates, self.embedding_rate, self.head_rate)):
             raise UserError(f"stage {self.name!r}: nothing learns, every learning-rate multiplier is 0")
+        self._check_gradient()
+
+    def _check_gradient(self) -> None:
+        """UserError for fields that a stage with this kind of gradient cannot have."""
+        for name, choices in (("gradient", GRADIENTS), ("inputs", INPUTS)):
+            if getattr(self, name) not in choices:
+                raise UserError(
+                    f"stage {self.name!r}: {name}={getattr(self, name)!r}, must be one of {', '.join(choices)}"
+                )
+        if self.gradient == "local":
+            self._check_local()
+        elif self.inputs == "teacher" or self.block_spans:
+            field = "inputs='teacher'" if self.inputs == "teacher" else "block_spans"
+            raise UserError(f"stage {self.name!r}: {field} is for blocks that learn alone, with gradient='local'")
+
+    def _check_local(self) -> None:
+        """Blocks that learn alone need losses of their own, and steps of the stage to learn in."""
+        whole = [term for term in HEAD_TERMS if self.coefficients.get(term)]
+        if whole:
+            raise UserError(
+                f"stage {self.name!r}: {whole[0]} needs the whole student, with gradient='local' each block learns "
+                f"from its own transfer loss alone; leave it out or set gradient='full'"
+            )
+        if not self.trains_blocks_only:
+            raise UserError(
+                f"stage {self.name!r}: with gradient='local' nothing reaches embeddings and heads, their "
+                f"learning-rate multipliers must be 0"
+            )
+        weights = self.block_weights or (0.0,) * len(self.block_rates)
+        for block, (rate, weight) in enumerate(zip(self.block_rates, weights, strict=True)):
+            if rate and not (weight and self.transfers):
+                raise UserError(f"stage {self.name!r}: block {block} has no transfer loss to learn from")
+        if not all(0 <= share <= 1 for share in self.fed):
+            raise UserError(f"stage {self.name!r}: fed={self.fed}, shares of the blocks must be from 0 to 1")
+        if self.block_spans and len(self.block_spans) != len(self.block_rates):
+            raise UserError(f"stage {self.name!r}: {len(self.block_spans)} spans for {len(self.block_rates)} blocks")
+        for block, (first, stop) in enumerate(self.block_spans):
+            if not 0 <= first < stop <= self.steps:
+                raise UserError(
+                    f"stage {self.name!r}: block {block} learns from step {first} to {stop}, outside the stage's "
+                    f"{self.steps} steps"
+                )
 
     @property
     def transfers(self) -> bool:
@@ -67,10 +122,13 @@ class Stage:
         """The cheapest way to this stage's gradients.
 
         `block`: one block learns from its own loss alone. `prefix`: the blocks up to one learn from that one's
-        loss. `pair`: everything else that has a transfer loss. `alone`: no transfer loss.
+        loss. `local`: each block learns from its own. `pair`: everything else that has a transfer loss. `alone`: no
+        transfer loss.
         """
         if not self.transfers:
             return "alone"
+        if self.gradient == "local":
+            return "local"
         blocks_only = self.trains_blocks_only and not self.uses_heads
         single_loss = sum(weight != 0 for weight in self.block_weights) == 1
         if blocks_only and single_loss and self.block_rates[self.top] and not any(self.block_rates[self.top + 1 :]):

@@ -72,6 +72,7 @@ class BlockProgram:
     transfer: Transfer
     name: str = "block"
     one_block: ClassVar[bool] = True
+    independent: ClassVar[bool] = False
 
     def part(self, tree: Params) -> Params:
         """The stack."""
@@ -125,6 +126,7 @@ class PrefixProgram:
     with_embeddings: bool = False
     name: str = "prefix"
     one_block: ClassVar[bool] = False
+    independent: ClassVar[bool] = False
 
     def part(self, tree: Params) -> Params:
         """The stack, and the embeddings where asked for."""

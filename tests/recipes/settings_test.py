@@ -123,7 +123,10 @@ def test_layer_maps(config, layer_map, blocks, expected):
     ("change", "message"),
     [
         ("data.corpus=", "data.corpus is empty"),
-        ("transfer.strategy=quick", "transfer.strategy='quick': must be one of progressive, joint, auxiliary, none"),
+        (
+            "transfer.strategy=quick",
+            "transfer.strategy='quick': must be one of progressive, joint, local, auxiliary, none",
+        ),
         ("transfer.copy=pooler", "transfer.copy: 'pooler' cannot be copied, only embeddings, norm, heads"),
         ("transfer.layer_map=a,b", "transfer.layer_map=('a', 'b'): numbers of teacher blocks are needed"),
         ("transfer.layer_map=3,2", "ascending teacher blocks from 0 to 23"),

@@ -30,6 +30,7 @@ class Distance:
     """Two stacked kernels and a head whose loss is their distance from every example's target."""
 
     name: str = "distance"
+    independent: bool = False
 
     def counts(self, batch):
         return {"masked_lm": jnp.float32(len(batch["target"]))}
