@@ -165,12 +165,11 @@ def _test(dataset: str) -> _Test:
 
 
 class _Bench:
-    """The runs below a folder. Their results are read from their files, so that one that is finished costs nothing."""
+    """The runs below a folder, each with its row in a file, so that one that is finished costs nothing."""
 
     def __init__(self, config: ConfigDict, workdir: Path, stopper: Stopper, tests: Sequence[_Test]):
         self.config, self.workdir, self.stopper, self.tests = config, workdir, stopper, tests
         self.teacher_row: Row = {}
-        self._rows: dict[Path, Row] = {}
 
     def teacher(self, counted: bool) -> None:
         """Trains the teacher of all students, unless the config names one; `counted`: its seconds are needed."""
@@ -204,11 +203,16 @@ class _Bench:
     def student(self, name: str, seed: int, steps: Steps) -> Row:
         """Trains, fine-tunes and scores one student; its row."""
         folder = self.workdir / f"{name}-{seed}-{steps[0]}-{steps[1]}"
-        if folder not in self._rows:
-            self._rows[folder] = self._trained(folder, name, seed, steps)
-        return self._rows[folder]
+        config, path = self._config(name, seed, steps), folder / "row.json"
+        sign = {"config": config.to_json(sort_keys=True), "tests": [test.sha256 for test in self.tests]}
+        kept = read_json(path) if path.is_file() else {}
+        if kept.get("of") != sign:
+            row = {"strategy": name, "seed": seed, "steps": dict(zip(("transfer", "distill"), steps, strict=True))}
+            kept = {"of": sign, "row": row | self._trained(folder, config)}
+            write_json(path, kept)
+        return kept["row"]
 
-    def _trained(self, folder: Path, name: str, seed: int, steps: Steps) -> Row:
+    def _config(self, name: str, seed: int, steps: Steps) -> ConfigDict:
         config = ConfigDict(self.config.to_dict())
         config.update_from_flattened_dict(STRATEGIES[name].settings)
         config.seed, config.distill.steps = seed, steps[1]
@@ -218,9 +222,11 @@ class _Bench:
             teacher = self.workdir / "teacher"
             config.teacher.path = str(teacher / "teacher" / "model")
             config.data.update({"corpus": "", "store": str(teacher / "data")})
+        return config
+
+    def _trained(self, folder: Path, config: ConfigDict) -> Row:
         results = run_recipe(config, folder, self.stopper, ("transfer", "distill", "finetune"))
-        row = {"strategy": name, "seed": seed, "steps": dict(zip(("transfer", "distill"), steps, strict=True))}
-        row["seconds"] = {phase: _seconds(folder / phase / "metrics.jsonl") for phase in ("transfer", "distill")}
+        row: Row = {"seconds": {phase: _seconds(folder / phase / "metrics.jsonl") for phase in ("transfer", "distill")}}
         row |= _figures(folder, "distill")
         # As below: with the best threshold.
         row |= {name: results["student"][f"best_{name}"] for name in ("f1", "exact")} if results else {}
