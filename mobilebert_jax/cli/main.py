@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from mobilebert_jax.cli.bench import add_bench_options
 from mobilebert_jax.cli.plan import add_plan_options
+from mobilebert_jax.cli.serve import add_serve_options
 from mobilebert_jax.cli.weights import add_export_options, add_import_options
 from mobilebert_jax.training.stopping import Stopper, given_up
 from mobilebert_jax.utils.allocator import accelerator_files, keep_freed_memory
@@ -182,7 +183,8 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="WORKDIR/report.html: what happened in a run, at any moment")
     report.add_argument("workdir", metavar="WORKDIR", help="the run's folder, or gs://bucket/run")
     add_import_options(commands.add_parser("import", help="weights of transformers or TensorFlow 1 -> a model folder"))
-    add_export_options(commands.add_parser("export", help="a model folder -> one for transformers"))
+    add_export_options(commands.add_parser("export", help="a model folder -> one for another runtime"))
+    add_serve_options(commands.add_parser("serve", help="a page that answers questions, the model in the browser"))
     text = "memory, work and time of every phase's step on TPUs that need not be there"
     add_plan_options(commands.add_parser("plan", help=text, description=text))
     add_bench_options(commands.add_parser("bench", help="measurements, side by side"))

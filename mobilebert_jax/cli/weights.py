@@ -21,7 +21,7 @@ def add_import_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
 
 
-RUNTIMES = ("onnx", "litert", "stablehlo")
+RUNTIMES = ("onnx", "litert", "stablehlo", "web")
 """Formats that are no model folders: files that another runtime runs."""
 
 
@@ -31,10 +31,10 @@ def add_export_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", default="hf", choices=["hf", *RUNTIMES], help="default: %(default)s")
     command.add_argument("--output", required=True, metavar="DIR", help="where the result goes")
     _head_option(command)
-    text = "of sequences, comma-separated: a litert or stablehlo file each (default: the model's maximum)"
+    text = "of sequences, comma-separated: a litert or stablehlo file each (default: the model's maximum); web: of windows"
     command.add_argument("--lengths", default="", metavar="N,...", help=text)
-    text = "float32,int8 or one of them, of onnx and litert (default: both)"
-    command.add_argument("--precision", default="float32,int8", metavar="NAMES", help=text)
+    text = "float32,int8 or one of them, of onnx, litert and web (default: both; of web int8)"
+    command.add_argument("--precision", default="", metavar="NAMES", help=text)
     command.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
 
 
@@ -61,15 +61,19 @@ def export_weights(options: argparse.Namespace) -> None:
     """A model folder for transformers, or a folder of files for another runtime."""
     from mobilebert_jax.export.formats import PRECISIONS, export_model
     from mobilebert_jax.export.hugging_face import export_folder
+    from mobilebert_jax.export.web.folder import export_web
     from mobilebert_jax.recipes.place import local_copy
 
-    precisions = tuple(filter(None, options.precision.split(",")))
-    if not precisions or set(precisions) - set(PRECISIONS):
+    usual = ("int8",) if options.format == "web" else PRECISIONS
+    precisions = tuple(options.precision.split(",")) if options.precision else usual
+    if set(precisions) - set(PRECISIONS):
         raise UserError(f"--precision={options.precision}: must be {' or '.join(PRECISIONS)}, or both")
     lengths = [_length(word) for word in filter(None, options.lengths.split(","))]
     source = local_copy(options.model, "--model")
     if options.format == "hf":
         return _show(export_folder(source, options.output, _head(options)), options)
+    if options.format == "web":
+        return _show(export_web(source, options.output, _head(options), precisions, lengths), options)
     _show(export_model(source, options.output, options.format, _head(options), precisions, lengths), options)
 
 

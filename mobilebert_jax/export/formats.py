@@ -1,7 +1,7 @@
 """What `mobilebert export --format=onnx|litert|stablehlo` does: folders that appear whole, checked, or not at all."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,18 @@ from mobilebert_jax.export.checks import (
 )
 from mobilebert_jax.export.hugging_face import STORED, describe, read_stored
 from mobilebert_jax.export.inference_form import InferenceForm, inference_form
+from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.folder_config import CONFIG, folder_config
 from mobilebert_jax.text.tokenizer_files import TokenizerFiles
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import atomic_folder, write_json
+from mobilebert_jax.utils.types import Params
 
 REPORT = "export.json"
 """In every exported folder: what its files are and how far they are off. A folder that has it may be replaced."""
 PRECISIONS = ("float32", "int8")
+ONNX_NAMES = {"float32": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx"}
+"""Those that transformers.js and onnxruntime clients of transformers look for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,23 +62,36 @@ def export_model(
     source, output = Path(source), Path(output)
     check_replaceable(output)
     model, params = read_stored(source, head)
-    longest = model.cfg.max_position_embeddings
+    check_lengths(lengths, model.cfg)
+    files = TokenizerFiles(source)
+    make = {"onnx": onnx_files, "litert": _litert_files, "stablehlo": _stablehlo_files}[format]
+    with atomic_folder(output) as folder:
+        made = make(inference_form(model, params), tuple(lengths) or (model.cfg.max_position_embeddings,), precisions)
+        written = write_checked(folder, made, model, params)
+        report = {"format": format, **describe(model, params, files), "files": written}
+        _describe_folder(folder, model, files, report)
+    return report
+
+
+def write_checked(folder: Path, files: Iterable[Exported], model: nn.Module, params: Params) -> dict[str, Any]:
+    """Writes the files, each once its own runtime gives the model's outputs; returns their sizes and errors by name."""
+    expected = reference(model, params)
+    written = {}
+    for file in files:
+        error = largest_error(file.run(), expected, sample_inputs(model.cfg.vocab_size, file.shapes))
+        check_error(file.name, error, FLOAT_BOUND if file.precision == "float32" else INT8_BOUND)
+        (folder / file.name).parent.mkdir(exist_ok=True)
+        (folder / file.name).write_bytes(file.content)
+        written[file.name] = {"bytes": len(file.content), "error": error}
+    return written
+
+
+def check_lengths(lengths: Sequence[int], cfg: ModelConfig) -> None:
+    """UserError for one that the model does not take."""
+    longest = cfg.max_position_embeddings
     for length in lengths:
         if not 2 <= length <= longest:
             raise UserError(f"--lengths={length}: the model takes 2 to {longest} tokens")
-    files = TokenizerFiles(source)
-    make = {"onnx": _onnx_files, "litert": _litert_files, "stablehlo": _stablehlo_files}[format]
-    with atomic_folder(output) as folder:
-        report = {"format": format, **describe(model, params, files), "files": {}}
-        expected = reference(model, params)
-        for file in make(inference_form(model, params), tuple(lengths) or (longest,), precisions):
-            error = largest_error(file.run(), expected, sample_inputs(model.cfg.vocab_size, file.shapes))
-            check_error(file.name, error, FLOAT_BOUND if file.precision == "float32" else INT8_BOUND)
-            (folder / file.name).parent.mkdir(exist_ok=True)
-            (folder / file.name).write_bytes(file.content)
-            report["files"][file.name] = {"bytes": len(file.content), "error": error}
-        _describe_folder(folder, model, files, report)
-    return report
 
 
 def check_replaceable(output: Path) -> None:
@@ -89,17 +106,16 @@ def _describe_folder(folder: Path, model: nn.Module, files: TokenizerFiles, repo
     write_json(folder / REPORT, report)
 
 
-def _onnx_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str]) -> Any:
-    """The names are those that transformers.js and onnxruntime clients of transformers look for."""
+def onnx_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str]) -> Any:
+    """One file a precision, named as in `ONNX_NAMES`, for any length."""
     from mobilebert_jax.export import onnx
 
     model = onnx.onnx_model(form)
     longest = max(lengths)
     shapes = (1, longest), (2, max(2, longest // 2)), (3, 2)
     for precision in precisions:
-        name = "onnx/model.onnx" if precision == "float32" else "onnx/model_quantized.onnx"
         content = onnx.onnx_file(model, precision)
-        yield Exported(name, precision, content, lambda content=content: onnx.Runner(content), shapes)
+        yield Exported(ONNX_NAMES[precision], precision, content, lambda content=content: onnx.Runner(content), shapes)
 
 
 def _litert_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str]) -> Any:

@@ -38,6 +38,7 @@ def onnx_model(form: InferenceForm) -> Any:
         return tuple(outputs[name] for name in names)
 
     specs = [jax.ShapeDtypeStruct(AXES, jnp.int32)] * len(INPUTS)
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it remarks on shapes that nobody will ask for
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = to_onnx(program, specs, model_name="mobilebert_jax", input_names=list(INPUTS), output_names=list(names))

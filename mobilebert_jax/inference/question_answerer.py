@@ -94,9 +94,14 @@ class QuestionAnswerer:
         model, params = from_pretrained(path, head="qa")
         settings = {"batch_size": 1} | settings
         tokenizer = tokenizer_and_length(path, model.cfg, settings, cls.sequence_length)
-        third = max(1, settings["sequence_length"] // 3)
-        shape = {name: min(getattr(cls, name), third) for name in ("doc_stride", "max_query_length")}
+        shape = cls.usual_shape(settings["sequence_length"])
         return cls(make_predictor(*at_precision(model, params, precision)), tokenizer, **shape | settings)
+
+    @classmethod
+    def usual_shape(cls, sequence_length: int) -> dict[str, int]:
+        """`doc_stride` and `max_query_length` for windows of so many tokens: the defaults, or a third of the window."""
+        third = max(1, sequence_length // 3)
+        return {name: min(getattr(cls, name), third) for name in ("doc_stride", "max_query_length")}
 
     def find_answers(self, question: str, passage: str, top_k: int = 5) -> Answers:
         """At most `top_k` answers, best first; see `Answers` for why it may be empty.

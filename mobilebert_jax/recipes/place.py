@@ -7,7 +7,6 @@ that has nothing of the run, everything comes down first. Every process has a fo
 
 import contextlib
 import hashlib
-import os
 import re
 import threading
 from collections.abc import Iterator
@@ -19,10 +18,8 @@ from mobilebert_jax.recipes.lock import locked, make_workdir
 from mobilebert_jax.recipes.mirror import Mirror
 from mobilebert_jax.training.stopping import HasReason, interruptible
 from mobilebert_jax.utils.addresses import RemoteFolder, is_address
+from mobilebert_jax.utils.cache import cache_folder
 from mobilebert_jax.utils.errors import UserError
-
-CACHE = "MOBILEBERT_CACHE"
-"""Variable that names the folder for what belongs to buckets; default: mobilebert in the user's cache folder."""
 
 EVERY = 60.0
 """Seconds between two looks at what is new in the folder."""
@@ -153,10 +150,9 @@ def folder_of(workdir: str | Path, kind: str = "runs") -> Path:
     if not is_address(workdir):
         return Path(workdir)
     address = str(workdir).rstrip("/")
-    cache = os.environ.get(CACHE) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mobilebert")
     readable = re.sub(r"\W+", "-", address.partition("://")[2])[-60:].strip("-")
     name = f"{readable}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
-    return Path(cache, kind, f"{name}-{own_number()}")
+    return Path(cache_folder(), kind, f"{name}-{own_number()}")
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from mobilebert_jax.recipes.lock import locked
 from mobilebert_jax.recipes.place import folder_of, local_copy, looked_into, opened, prepared_alone
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.addresses import RemoteFolder
+from mobilebert_jax.utils.cache import CACHE
 from mobilebert_jax.utils.errors import Stopped, UserError
 
 
@@ -67,7 +68,7 @@ def test_a_refusal_speaks_of_the_address_and_leaves_nothing(bucket):
 def test_a_page_is_added_to_a_run_elsewhere_and_to_one_at_work_here(bucket, tmp_path, monkeypatch):
     with opened(bucket, Stopper()) as found:
         (found.folder / "config.json").write_text("{}")
-    monkeypatch.setenv(place.CACHE, str(tmp_path / "another machine"))
+    monkeypatch.setenv(CACHE, str(tmp_path / "another machine"))
     with looked_into(bucket) as seen:
         assert (seen.folder / "config.json").exists()
         (seen.folder / "report.html").write_text("page")
@@ -96,10 +97,10 @@ def test_shares_of_a_text_need_a_folder(tmp_path):
 
 
 def test_addresses_have_folders_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setenv(place.CACHE, str(tmp_path))
+    monkeypatch.setenv(CACHE, str(tmp_path))
     folders = {folder_of(address) for address in ("gs://b/run", "gs://b-run", "gs://b/run/1", "s3://b/run")}
     assert len(folders) == 4 and all(folder.parent == tmp_path / "runs" for folder in folders)
     assert folder_of("gs://b/run/") == folder_of("gs://b/run")
-    monkeypatch.delenv(place.CACHE)
+    monkeypatch.delenv(CACHE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert folder_of("gs://b/run").is_relative_to(tmp_path / "xdg" / "mobilebert")

@@ -1,0 +1,80 @@
+// The model in onnxruntime-web: on the graphics processor where that can be, on WebAssembly otherwise.
+
+const RUNTIMES = { wasm: "ort.wasm.min.mjs", webgpu: "ort.webgpu.min.mjs" };
+
+/**
+ * Opens the model. Gives `{ predict, device, precision, threads, note }`: `predict` as `makeAnswerer` wants it; `note`
+ * says in a sentence why it is not the device that was asked for, and is empty otherwise.
+ *
+ * WebGPU computes in float32; it has no 8-bit products, so it needs the float32 file, which a folder may lack.
+ *
+ * @param places `{ model, runtime }`, URLs of folders
+ * @param files of the model by precision, "int8" or "float32", each `{ name, bytes }`
+ * @param wanted "auto", "wasm" or "webgpu"
+ * @param threads 0 for as many as the browser allows
+ * @param onProgress hears how many bytes of the model are here, and of how many
+ * @throws Error when the browser lacks what WebAssembly needs, or a file cannot be loaded
+ */
+export async function openSession(places, files, { wanted = "auto", threads = 0, onProgress } = {}) {
+  if (typeof WebAssembly !== "object" || typeof BigInt64Array !== "function") {
+    throw new Error("This browser has no WebAssembly, which the model needs: a newer one will do.");
+  }
+  const obstacle = wanted === "wasm" ? "" : await graphicsObstacle(files);
+  let note = wanted === "webgpu" && obstacle ? `${obstacle} The processor does the work instead.` : "";
+  if (wanted !== "wasm" && !obstacle) {
+    try {
+      return { ...(await open("webgpu", "float32", places, files, { threads, onProgress })), note };
+    } catch (error) {
+      note = `The graphics processor refused the model (${error.message}). The processor does the work instead.`;
+    }
+  }
+  const precision = files.int8 ? "int8" : "float32";
+  return { ...(await open("wasm", precision, places, files, { threads, onProgress })), note };
+}
+
+/** Why WebGPU cannot be used; empty if it can. */
+async function graphicsObstacle(files) {
+  if (!files.float32) return "This page has the model in 8 bits only, which WebGPU does not compute in.";
+  const adapter = await globalThis.navigator?.gpu?.requestAdapter().catch(() => null);
+  return adapter ? "" : "This browser offers no graphics processor to the page.";
+}
+
+async function open(device, precision, places, files, { threads, onProgress }) {
+  const ort = await import(new URL(RUNTIMES[device], places.runtime));
+  ort.env.logLevel = "error";
+  ort.env.wasm.wasmPaths = String(places.runtime);
+  if (!globalThis.crossOriginIsolated) ort.env.wasm.numThreads = 1;
+  else if (threads) ort.env.wasm.numThreads = threads;
+  const content = await download(new URL(files[precision].name, places.model), files[precision].bytes, onProgress);
+  const session = await ort.InferenceSession.create(content, { executionProviders: [device] });
+  return { predict: (window) => run(ort, session, window), device, precision, threads: ort.env.wasm.numThreads };
+}
+
+/** A file's bytes; `onProgress` hears how far it is. */
+async function download(url, size, onProgress) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error(`${url} could not be loaded (${answer.status} ${answer.statusText}).`);
+  const content = new Uint8Array(size);
+  let done = 0;
+  for (const reader = answer.body.getReader(); ; ) {
+    const { value, done: finished } = await reader.read();
+    if (finished) break;
+    if (done + value.length > size) throw new Error(`${url} is longer than it should be: load the page anew.`);
+    content.set(value, done);
+    done += value.length;
+    onProgress?.(done, size);
+  }
+  if (done < size) throw new Error(`${url} is shorter than it should be: load the page anew.`);
+  return content;
+}
+
+/** Start and end logits of one window. */
+async function run(ort, session, { ids, mask, types }) {
+  const tensor = (values) => new ort.Tensor("int64", BigInt64Array.from(values, BigInt), [1, values.length]);
+  const outputs = await session.run({
+    input_ids: tensor(ids),
+    attention_mask: tensor(mask),
+    token_type_ids: tensor(types),
+  });
+  return { start: outputs.start_logits.data, end: outputs.end_logits.data };
+}

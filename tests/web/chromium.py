@@ -1,0 +1,139 @@
+"""A real browser without a window, driven through the DevTools protocol over two pipes."""
+
+import base64
+import contextlib
+import itertools
+import json
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu"),
+    *("--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "about:blank"),
+)
+SPECIAL_KEYS = {"Enter": "\r", "ArrowDown": "", "ArrowUp": "", "Escape": "", "Tab": ""}
+
+
+def chromium_path():
+    """None where there is no such browser."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+class Browser:
+    """Sends commands, keeps what it is told."""
+
+    def __init__(self, process, write, read):
+        self.process, self.events = process, []
+        self._write, self._read, self._rest = write, read, b""
+        self._numbers = itertools.count(1)
+        self._session = None
+
+    def call(self, method, timeout=60.0, **params):
+        """The answer to a command; raises on an error."""
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        until = time.monotonic() + timeout
+        while True:
+            found = self._next(until, method)
+            if found.get("id") == number:
+                assert "error" not in found, f"{method}: {found['error']}"
+                return found["result"]
+            self.events.append(found)
+
+    def _next(self, until, waiting_for):
+        while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._read], [], [], max(0.0, until - time.monotonic()))
+            assert ready, f"the browser did not answer {waiting_for}"
+            self._rest += os.read(self._read, 1 << 20)
+        message, _, self._rest = self._rest.partition(b"\0")
+        return json.loads(message)
+
+    def open(self, url, width=1280, height=900, dark=False):
+        """A fresh page; its workers' requests are seen too."""
+        self._session = None
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.call(f"{domain}.enable")
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Page.navigate", url=url)
+        self.wait("location.href !== 'about:blank' && document.readyState === 'complete'")
+
+    def evaluate(self, expression, timeout=120.0):
+        """The value of JavaScript, promises awaited."""
+        found = self.call(
+            "Runtime.evaluate", timeout, expression=expression, awaitPromise=True, returnByValue=True, userGesture=True
+        )
+        assert "exceptionDetails" not in found, found["exceptionDetails"]
+        return found["result"].get("value")
+
+    def wait(self, expression, timeout=120.0):
+        """Until the expression is true; its value."""
+        until = time.monotonic() + timeout
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < until, f"{expression} did not come true: {self.evaluate('document.body.innerText')}"
+            time.sleep(0.05)
+        return value
+
+    def type(self, text):
+        """As if pasted where the cursor stands."""
+        self.call("Input.insertText", text=text)
+
+    def press(self, key, shift=False):
+        """One key."""
+        text = SPECIAL_KEYS.get(key, key)
+        code = {"Enter": 13}.get(key, ord(key[0].upper()) if len(key) == 1 else 0)
+        params = {"key": key, "text": text, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **{name: each for name, each in params.items() if each != ""})
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def requests(self):
+        """The addresses that the page asked for so far."""
+        found = [event for event in self.events if event.get("method") == "Network.requestWillBeSent"]
+        return [event["params"]["request"]["url"] for event in found]
+
+    def screenshot(self, path):
+        """What the page looks like, as a PNG file."""
+        Path(path).write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+
+@contextlib.contextmanager
+def chromium(*flags):
+    """A browser with a profile of its own, ended at the end."""
+    to_browser, write = os.pipe()
+    read, from_browser = os.pipe()
+
+    def as_three_and_four():
+        high = os.dup(to_browser), os.dup(from_browser)
+        os.dup2(high[0], 3)
+        os.dup2(high[1], 4)
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [chromium_path(), f"--user-data-dir={profile}", *flags, *FLAGS]
+        process = subprocess.Popen(
+            command, preexec_fn=as_three_and_four, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        os.close(to_browser)
+        os.close(from_browser)
+        browser = Browser(process, write, read)
+        try:
+            yield browser
+        finally:
+            with contextlib.suppress(Exception):
+                browser._session = None
+                browser.call("Browser.close", timeout=5.0)
+            process.kill()
+            process.wait()
+            os.close(write)
+            os.close(read)
