@@ -31,7 +31,9 @@ def add_export_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", default="hf", choices=["hf", *RUNTIMES], help="default: %(default)s")
     command.add_argument("--output", required=True, metavar="DIR", help="where the result goes")
     _head_option(command)
-    text = "of sequences, comma-separated: a litert or stablehlo file each (default: the model's maximum); web: of windows"
+    text = (
+        "of sequences, comma-separated: a litert or stablehlo file each (default: the model's maximum); web: of windows"
+    )
     command.add_argument("--lengths", default="", metavar="N,...", help=text)
     text = "float32,int8 or one of them, of onnx, litert and web (default: both; of web int8)"
     command.add_argument("--precision", default="", metavar="NAMES", help=text)

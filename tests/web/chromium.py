@@ -36,11 +36,7 @@ class Browser:
 
     def call(self, method, timeout=60.0, **params):
         """The answer to a command; raises on an error."""
-        number = next(self._numbers)
-        message = {"id": number, "method": method, "params": params}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._write, json.dumps(message).encode() + b"\0")
+        number = self._send(method, self._session, **params)
         until = time.monotonic() + timeout
         while True:
             found = self._next(until, method)
@@ -48,6 +44,16 @@ class Browser:
                 assert "error" not in found, f"{method}: {found['error']}"
                 return found["result"]
             self.events.append(found)
+            if found.get("method") == "Target.attachedToTarget" and found.get("sessionId"):
+                worker = found["params"]["sessionId"]
+                for wanted in ("Network.enable", "Runtime.runIfWaitingForDebugger"):
+                    self._send(wanted, worker)
+
+    def _send(self, method, session, **params):
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": params}
+        os.write(self._write, json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0")
+        return number
 
     def _next(self, until, waiting_for):
         while b"\0" not in self._rest:
@@ -64,6 +70,7 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=True, flatten=True)
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
@@ -82,7 +89,9 @@ class Browser:
         """Until the expression is true; its value."""
         until = time.monotonic() + timeout
         while not (value := self.evaluate(expression)):
-            assert time.monotonic() < until, f"{expression} did not come true: {self.evaluate('document.body.innerText')}"
+            assert time.monotonic() < until, (
+                f"{expression} did not come true: {self.evaluate('document.body.innerText')}"
+            )
             time.sleep(0.05)
         return value
 
@@ -95,7 +104,9 @@ class Browser:
         text = SPECIAL_KEYS.get(key, key)
         code = {"Enter": 13}.get(key, ord(key[0].upper()) if len(key) == 1 else 0)
         params = {"key": key, "text": text, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
-        self.call("Input.dispatchKeyEvent", type="keyDown", **{name: each for name, each in params.items() if each != ""})
+        self.call(
+            "Input.dispatchKeyEvent", type="keyDown", **{name: each for name, each in params.items() if each != ""}
+        )
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def requests(self):

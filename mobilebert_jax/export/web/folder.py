@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mobilebert_jax.export.formats import ONNX_NAMES, REPORT, check_lengths, check_replaceable, onnx_files, write_checked
+from mobilebert_jax.export.formats import (
+    ONNX_NAMES,
+    REPORT,
+    check_lengths,
+    check_replaceable,
+    onnx_files,
+    write_checked,
+)
 from mobilebert_jax.export.hugging_face import STORED, describe, read_stored
 from mobilebert_jax.export.inference_form import inference_form
 from mobilebert_jax.export.web.characters import character_kinds
@@ -65,7 +72,7 @@ def export_web(
         write_json(place / CONFIG, folder_config(model))
         tokenizer.save(place)
         write_json(place / CHARACTERS, character_kinds(), indent=None)
-        write_json(place / ANSWERING, _answering(tokenizer, settings["sequence_length"], written))
+        write_json(place / ANSWERING, answering_settings(tokenizer, settings["sequence_length"], written))
         report = {"format": "web", **describe(model, params, TokenizerFiles(place)), "runtime": _runtime()}
         report["files"] = {f"{MODEL}/{name}": about for name, about in written.items()}
         write_json(folder / REPORT, report)
@@ -89,14 +96,18 @@ def _check_tokenizer(source: Path, tokenizer: Tokenizer) -> None:
     flags = ("single_word", "lstrip", "rstrip", "normalized")
     plain = not any(token[flag] for token in settings["added_tokens"] for flag in flags)
     if found != PARTS or not plain:
-        raise UserError(f"{source}: the page reads BERT's WordPiece tokenizers; this one is {', '.join(map(str, found))}")
+        raise UserError(
+            f"{source}: the page reads BERT's WordPiece tokenizers; this one is {', '.join(map(str, found))}"
+        )
 
 
-def _answering(tokenizer: Tokenizer, sequence_length: int, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def answering_settings(
+    tokenizer: Tokenizer, sequence_length: int, files: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     """What the page has to know to answer as `QuestionAnswerer` does, as plain JSON values."""
     content = {
         precision: {"name": name, "bytes": files[name]["bytes"]}
-        for precision, name in ONNX_NAMES.items()
+        for precision, name in reversed(ONNX_NAMES.items())
         if name in files
     }
     return {

@@ -24,13 +24,18 @@ def runtime_version() -> str:
     return read_json(NPM / "package.json")["dependencies"][PACKAGE]
 
 
+def runtime_place() -> Path:
+    """Where they lie in the cache, once they are there."""
+    return cache_folder() / "web" / f"{PACKAGE}-{runtime_version()}"
+
+
 def runtime_folder() -> Path:
     """The folder with the files above, from the cache or, once, by npm.
 
     Raises:
         UserError: they are not there, and npm is missing or fails.
     """
-    folder = cache_folder() / "web" / f"{PACKAGE}-{runtime_version()}"
+    folder = runtime_place()
     if not folder.is_dir():
         with atomic_folder(folder) as made, tempfile.TemporaryDirectory() as scratch:
             dist = _install(Path(scratch)) / "node_modules" / PACKAGE / "dist"

@@ -84,7 +84,7 @@ function judge(passage, spans, nullScore, threshold, { max_answer_length }) {
 }
 
 /** Why there is an answer, or none. */
-export function explain(scoreDifference, threshold) {
+function explain(scoreDifference, threshold) {
   const side = scoreDifference > 0 ? "above" : "below";
   const distance = Math.abs(scoreDifference).toFixed(2);
   return `"No answer" scores ${distance} ${side} the best span; it wins when more than ${threshold} above.`;

@@ -76,6 +76,8 @@ export interface LoadOptions {
   runtime?: string | URL;
   /** Default: "auto", WebGPU where there is one and the model's float32 file is there, else WebAssembly. */
   device?: "auto" | "wasm" | "webgpu";
+  /** Default: "auto", what the device computes best with: int8 on WebAssembly if it is there, float32 on WebGPU. */
+  precision?: "auto" | "int8" | "float32";
   /** Default: as many as the browser allows. */
   threads?: number;
   /** Called while the model's file comes in. */

@@ -2,11 +2,11 @@
 
 /** See mobilebert.d.ts. */
 export async function load(options = {}) {
-  const { device = "auto", threads = 0, onProgress } = options;
+  const { device, precision, threads, onProgress } = options;
   const folder = (name, usual) => new URL(options[name] ?? usual, import.meta.url).href;
   const request = connect(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }));
   const places = { model: folder("model", "../model/"), runtime: folder("runtime", "../runtime/") };
-  const about = await request.send({ load: { ...places, device, threads } }, { onProgress }).catch((error) => {
+  const about = await request.send({ load: { ...places, device, precision, threads } }, { onProgress }).catch((error) => {
     request.close();
     throw error;
   });

@@ -1,45 +1,49 @@
 // The model in onnxruntime-web: on the graphics processor where that can be, on WebAssembly otherwise.
 
+const INSTEAD = "The processor does the work instead.";
 const RUNTIMES = { wasm: "ort.wasm.min.mjs", webgpu: "ort.webgpu.min.mjs" };
 
 /**
  * Opens the model. Gives `{ predict, device, precision, threads, note }`: `predict` as `makeAnswerer` wants it; `note`
  * says in a sentence why it is not the device that was asked for, and is empty otherwise.
  *
- * WebGPU computes in float32; it has no 8-bit products, so it needs the float32 file, which a folder may lack.
+ * onnxruntime-web has no 8-bit products on WebGPU, so that needs the float32 file, which a folder may lack.
  *
  * @param places `{ model, runtime }`, URLs of folders
- * @param files of the model by precision, "int8" or "float32", each `{ name, bytes }`
- * @param wanted "auto", "wasm" or "webgpu"
+ * @param files of the model by precision, "int8" or "float32", the usual one first, each `{ name, bytes }`
+ * @param device "auto", "wasm" or "webgpu"
+ * @param precision "auto", "int8" or "float32"
  * @param threads 0 for as many as the browser allows
  * @param onProgress hears how many bytes of the model are here, and of how many
  * @throws Error when the browser lacks what WebAssembly needs, or a file cannot be loaded
  */
-export async function openSession(places, files, { wanted = "auto", threads = 0, onProgress } = {}) {
+export async function openSession(places, files, options = {}) {
+  const { device = "auto", precision = "auto" } = options;
   if (typeof WebAssembly !== "object" || typeof BigInt64Array !== "function") {
     throw new Error("This browser has no WebAssembly, which the model needs: a newer one will do.");
   }
-  const obstacle = wanted === "wasm" ? "" : await graphicsObstacle(files);
-  let note = wanted === "webgpu" && obstacle ? `${obstacle} The processor does the work instead.` : "";
-  if (wanted !== "wasm" && !obstacle) {
+  const obstacle = device === "wasm" ? "" : await graphicsObstacle(files, precision);
+  let note = device === "webgpu" && obstacle ? `${obstacle} ${INSTEAD}` : "";
+  if (device !== "wasm" && !obstacle) {
     try {
-      return { ...(await open("webgpu", "float32", places, files, { threads, onProgress })), note };
+      return { ...(await open("webgpu", "float32", places, files, options)), note };
     } catch (error) {
-      note = `The graphics processor refused the model (${error.message}). The processor does the work instead.`;
+      note = `The graphics processor refused the model (${error.message}). ${INSTEAD}`;
     }
   }
-  const precision = files.int8 ? "int8" : "float32";
-  return { ...(await open("wasm", precision, places, files, { threads, onProgress })), note };
+  const chosen = precision === "auto" ? Object.keys(files)[0] : precision;
+  if (!files[chosen]) throw new Error(`This page does not have the model in ${chosen}.`);
+  return { ...(await open("wasm", chosen, places, files, options)), note };
 }
 
 /** Why WebGPU cannot be used; empty if it can. */
-async function graphicsObstacle(files) {
-  if (!files.float32) return "This page has the model in 8 bits only, which WebGPU does not compute in.";
+async function graphicsObstacle(files, precision) {
+  if (!files.float32 || precision === "int8") return "The model is here in 8 bits only, which WebGPU does not compute in.";
   const adapter = await globalThis.navigator?.gpu?.requestAdapter().catch(() => null);
   return adapter ? "" : "This browser offers no graphics processor to the page.";
 }
 
-async function open(device, precision, places, files, { threads, onProgress }) {
+async function open(device, precision, places, files, { threads = 0, onProgress }) {
   const ort = await import(new URL(RUNTIMES[device], places.runtime));
   ort.env.logLevel = "error";
   ort.env.wasm.wasmPaths = String(places.runtime);

@@ -15,11 +15,10 @@ async function readJson(name, folder) {
   return answer.json();
 }
 
-async function load({ model, runtime, device, threads }, onProgress) {
+async function load({ model, runtime, ...options }, onProgress) {
   const names = ["answering.json", "tokenizer.json", "characters.json"];
   const [settings, tokenizer, kinds] = await Promise.all(names.map((name) => readJson(name, model)));
-  const options = { wanted: device, threads, onProgress };
-  const { predict, ...about } = await openSession({ model, runtime }, settings.files, options);
+  const { predict, ...about } = await openSession({ model, runtime }, settings.files, { ...options, onProgress });
   find = makeAnswerer(wordPiece(tokenizer, kinds), predict, settings);
   return { ...about, threshold: settings.threshold };
 }

@@ -10,9 +10,10 @@ const at = (id) => document.getElementById(id);
 const passage = makePassage({ textarea: at("passage"), highlights: at("highlights"), length: at("length") }, forget);
 const state = { answerer: null, asked: null, result: null, shown: [], active: -1, asking: null };
 
-/** One line for everybody; read aloud. */
-function say(text, alert = false) {
+/** One line for everybody, and what is read aloud after it. */
+function say(text, alert = false, aloud = "") {
   at("status").textContent = text;
+  at("spoken").textContent = aloud;
   at("status").classList.toggle("alert", alert);
 }
 
@@ -40,7 +41,7 @@ function draw() {
   const threshold = at("threshold").valueAsNumber;
   at("threshold-value").textContent = thresholdText(threshold);
   drawAnswers(at("answers"), shown, active, result, look);
-  at("verdict").textContent = verdict(result, shown, threshold);
+  at("verdict").textContent = verdict(result, shown);
   at("facts").textContent = facts(result);
 }
 
@@ -50,7 +51,7 @@ function look(index) {
   state.active = (index + state.shown.length) % state.shown.length;
   draw();
   passage.reveal(state.active);
-  say(`Answer ${state.active + 1} of ${state.shown.length}: ${state.shown[state.active].text}`);
+  say(`Answer ${state.active + 1} of ${state.shown.length}`, false, state.shown[state.active].text);
 }
 
 /** Chooses what is shown anew; the answer that was looked at stays, if it still is. */
@@ -119,10 +120,9 @@ function describe({ device, precision, threads, note }) {
   return `The model runs here, in this browser: ${runtime}, ${bits}. Nothing is sent anywhere. ${note}`;
 }
 
-/** The page's address may say `?device=wasm` or `webgpu`, and `&threads=1`. */
+/** The page's address may say what to compute with, such as `?device=wasm&precision=int8&threads=1`. */
 async function start() {
-  const given = new URLSearchParams(location.search);
-  const options = { device: given.get("device") ?? "auto", threads: Number(given.get("threads") ?? 0) };
+  const options = Object.fromEntries(new URLSearchParams(location.search));
   const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
   const onProgress = ({ done, total }) => {
     progress(done, total);
@@ -130,7 +130,7 @@ async function start() {
   };
   say("Loading the model …");
   try {
-    state.answerer = await load({ ...options, onProgress });
+    state.answerer = await load({ ...options, threads: Number(options.threads ?? 0), onProgress });
     at("threshold").value = state.answerer.threshold;
     at("device").textContent = describe(state.answerer);
     at("submit").disabled = false;

@@ -1,9 +1,6 @@
 // What was found, in words: the answers with their scores, "no answer", and what it took.
 
-import { explain } from "../answers/answerer.js";
-
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
-const signed = (number) => (number < 0 ? "−" : "+") + Math.abs(number).toFixed(1);
 
 function element(name, className, text = "") {
   const made = document.createElement(name);
@@ -42,10 +39,13 @@ export function drawAnswers(list, shown, active, result, onChoose) {
 }
 
 /** Why there is an answer, or none. */
-export function verdict(result, shown, threshold) {
-  if (!result.candidates.length) return result.explanation;
-  const closest = shown.length ? "" : ` The closest is “${result.candidates[0].text}”.`;
-  return explain(result.scoreDifference, signed(threshold)) + closest;
+export function verdict({ candidates, scoreDifference }, shown) {
+  if (!candidates.length) return "Nothing in this text could be an answer.";
+  const distance = Math.abs(scoreDifference).toFixed(1);
+  const than = scoreDifference > 0 ? "less" : "more";
+  if (shown.length) return `The best answer scores ${distance} ${than} than “the text does not say”.`;
+  const closest = `The closest answer, “${candidates[0].text}”,`;
+  return `${closest} scores ${distance} ${than} than “the text does not say”.`;
 }
 
 /** How long it took, and whether all was read. */
@@ -55,6 +55,4 @@ export function facts({ milliseconds, windows, questionCut }) {
   return `Answered in ${time}${read}.${questionCut ? " The question is long: its end was not read." : ""}`;
 }
 
-export function thresholdText(threshold) {
-  return `${signed(threshold)}`;
-}
+export const thresholdText = (threshold) => (threshold < 0 ? "−" : "+") + Math.abs(threshold).toFixed(1);

@@ -1,43 +1,29 @@
 // A text to begin with, and what to ask about it.
 
 export const SAMPLE = {
-  question: "What does shuffle do?",
-  text: `random
-Random numbers for games, samples and tests.
-
-seed
-Start the generator from a number that you choose.
-
-choice
-Pick one element from a sequence that is not empty.
-
-shuffle
-Mix the elements of a list in place.
-
-sample
-Return a number of different elements from a population.
-
-uniform
-Get a number between the two limits that are given.
-
-json
-Texts that other programs can read.
-
-dump
-Write an object to a file as text.
-
-loads
-Read an object from a string.
-
-shutil
-Copying and removing files, and whole folders of them.
-
-copytree
-Copy a folder and all that it holds to another place.
-
-rmtree
-Delete a folder with everything below it.
-
-disk_usage
-Return how much of a disk is used, and how much is free.`,
+  question: "What does shuffle_list do?",
+  text: `get_seed
+Return the number that the generator was started with.
+pick_one
+Choose an element of a sequence at random.
+shuffle_list
+Put the elements of a list in random order.
+draw_sample
+Choose several elements without taking one twice.
+Deck.deal
+Give each player a hand of cards.
+Deck.cut
+Divide the cards into two piles of equal size.
+roll_dice
+Throw a pair of dice and add the numbers.
+save_state
+Write the state of the game to a file.
+load_state
+Read the state of a game from a file.
+Timer.start
+Begin to count the seconds of a turn.
+Timer.stop
+End the turn and return the time it took.
+play_sound
+Play a short sound when a player wins.`,
 };
