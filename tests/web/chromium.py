@@ -2,19 +2,25 @@
 
 import base64
 import contextlib
+import fcntl
 import itertools
 import json
 import os
 import select
 import shutil
-import subprocess
+import signal
 import tempfile
 import time
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
-    *("--headless=new", "--no-sandbox", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu"),
+    *(
+        "--headless=new",
+        "--no-sandbox",
+        "--remote-debugging-pipe",
+        "--no-first-run",
+    ),
     *("--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "about:blank"),
 )
 SPECIAL_KEYS = {"Enter": "\r", "ArrowDown": "", "ArrowUp": "", "Escape": "", "Tab": ""}
@@ -28,8 +34,8 @@ def chromium_path():
 class Browser:
     """Sends commands, keeps what it is told."""
 
-    def __init__(self, process, write, read):
-        self.process, self.events = process, []
+    def __init__(self, write, read):
+        self.events = []
         self._write, self._read, self._rest = write, read, b""
         self._numbers = itertools.count(1)
         self._session = None
@@ -114,6 +120,11 @@ class Browser:
         found = [event for event in self.events if event.get("method") == "Network.requestWillBeSent"]
         return [event["params"]["request"]["url"] for event in found]
 
+    def close(self):
+        """The whole browser."""
+        self._session = None
+        self.call("Browser.close", timeout=5.0)
+
     def screenshot(self, path):
         """What the page looks like, as a PNG file."""
         Path(path).write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
@@ -124,27 +135,28 @@ def chromium(*flags):
     """A browser with a profile of its own, ended at the end."""
     to_browser, write = os.pipe()
     read, from_browser = os.pipe()
-
-    def as_three_and_four():
-        high = os.dup(to_browser), os.dup(from_browser)
-        os.dup2(high[0], 3)
-        os.dup2(high[1], 4)
-
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [chromium_path(), f"--user-data-dir={profile}", *flags, *FLAGS]
-        process = subprocess.Popen(
-            command, preexec_fn=as_three_and_four, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        os.close(to_browser)
-        os.close(from_browser)
-        browser = Browser(process, write, read)
+        process = _start([chromium_path(), f"--user-data-dir={profile}", *flags, *FLAGS], to_browser, from_browser)
+        browser = Browser(write, read)
         try:
             yield browser
         finally:
             with contextlib.suppress(Exception):
-                browser._session = None
-                browser.call("Browser.close", timeout=5.0)
-            process.kill()
-            process.wait()
+                browser.close()
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
             os.close(write)
             os.close(read)
+
+
+def _start(command, to_browser, from_browser):
+    """The process' number; it finds the two pipes at 3 and 4, where Chromium looks for them."""
+    high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (to_browser, from_browser)]
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    places = {1: nowhere, 2: nowhere, 3: high[0], 4: high[1]}
+    # Not a fork, which threads of JAX would not survive.
+    actions = [(os.POSIX_SPAWN_DUP2, end, place) for place, end in places.items()]
+    process = os.posix_spawn(command[0], command, os.environ, file_actions=actions)
+    for end in (to_browser, from_browser, nowhere, *high):
+        os.close(end)
+    return process

@@ -101,9 +101,7 @@ def _check_tokenizer(source: Path, tokenizer: Tokenizer) -> None:
         )
 
 
-def answering_settings(
-    tokenizer: Tokenizer, sequence_length: int, files: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
+def answering_settings(tokenizer: Tokenizer, sequence_length: int, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What the page has to know to answer as `QuestionAnswerer` does, as plain JSON values."""
     content = {
         precision: {"name": name, "bytes": files[name]["bytes"]}

@@ -22,7 +22,7 @@ export async function openSession(places, files, options = {}) {
   if (typeof WebAssembly !== "object" || typeof BigInt64Array !== "function") {
     throw new Error("This browser has no WebAssembly, which the model needs: a newer one will do.");
   }
-  const obstacle = device === "wasm" ? "" : await graphicsObstacle(files, precision);
+  const obstacle = device === "wasm" ? "" : await graphicsObstacle(files, options);
   let note = device === "webgpu" && obstacle ? `${obstacle} ${INSTEAD}` : "";
   if (device !== "wasm" && !obstacle) {
     try {
@@ -37,10 +37,13 @@ export async function openSession(places, files, options = {}) {
 }
 
 /** Why WebGPU cannot be used; empty if it can. */
-async function graphicsObstacle(files, precision) {
+async function graphicsObstacle(files, { device, precision }) {
   if (!files.float32 || precision === "int8") return "The model is here in 8 bits only, which WebGPU does not compute in.";
   const adapter = await globalThis.navigator?.gpu?.requestAdapter().catch(() => null);
-  return adapter ? "" : "This browser offers no graphics processor to the page.";
+  if (!adapter) return "This browser offers no graphics processor to the page.";
+  // What the processor does in a graphics processor's stead, it does faster in WebAssembly.
+  const onlyImitated = device !== "webgpu" && adapter.info?.isFallbackAdapter;
+  return onlyImitated ? "This browser only imitates a graphics processor." : "";
 }
 
 async function open(device, precision, places, files, { threads = 0, onProgress }) {
@@ -50,7 +53,7 @@ async function open(device, precision, places, files, { threads = 0, onProgress 
   if (!globalThis.crossOriginIsolated) ort.env.wasm.numThreads = 1;
   else if (threads) ort.env.wasm.numThreads = threads;
   const content = await download(new URL(files[precision].name, places.model), files[precision].bytes, onProgress);
-  const session = await ort.InferenceSession.create(content, { executionProviders: [device] });
+  const session = await ort.InferenceSession.create(content, { executionProviders: [device], logSeverityLevel: 3 });
   return { predict: (window) => run(ort, session, window), device, precision, threads: ort.env.wasm.numThreads };
 }
 

@@ -20,6 +20,7 @@ async function load({ model, runtime, ...options }, onProgress) {
   const [settings, tokenizer, kinds] = await Promise.all(names.map((name) => readJson(name, model)));
   const { predict, ...about } = await openSession({ model, runtime }, settings.files, { ...options, onProgress });
   find = makeAnswerer(wordPiece(tokenizer, kinds), predict, settings);
+  turn = turn.then(() => find("?", "")); // the first run is slow: it is over before anybody asks
   return { ...about, threshold: settings.threshold };
 }
 
