@@ -1,5 +1,6 @@
 // What was found, in words: the answers with their scores, "no answer", and what it took.
 
+const LONGEST_QUOTE = 80;
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
 
 function element(name, className, text = "") {
@@ -44,8 +45,9 @@ export function verdict({ candidates, scoreDifference }, shown) {
   const distance = Math.abs(scoreDifference).toFixed(1);
   const than = scoreDifference > 0 ? "less" : "more";
   if (shown.length) return `The best answer scores ${distance} ${than} than “the text does not say”.`;
-  const closest = `The closest answer, “${candidates[0].text}”,`;
-  return `${closest} scores ${distance} ${than} than “the text does not say”.`;
+  const { text } = candidates[0];
+  const closest = text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)} …` : text;
+  return `The closest answer, “${closest}”, scores ${distance} ${than} than “the text does not say”.`;
 }
 
 /** How long it took, and whether all was read. */
