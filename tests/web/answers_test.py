@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mobilebert_jax.export.web.characters import character_kinds
-from mobilebert_jax.export.web.folder import PAGE, answering_settings
+from mobilebert_jax.export.web.folder import SITE, answering_settings
 from mobilebert_jax.inference.question_answerer import QuestionAnswerer
 from mobilebert_jax.text.tokenizer import train_tokenizer
 from tests.web.texts import some_text, tokenizer, units
@@ -36,7 +36,7 @@ def in_node(own_tokenizer, settings=None, **asked):
             "settings": settings or answering_settings(own_tokenizer, SEQUENCE_LENGTH, {}),
             **asked,
         }
-        shutil.copytree(PAGE / "answers", Path(folder, "answers"))
+        shutil.copytree(SITE / "answers", Path(folder, "answers"))
         shutil.copyfile(Path(__file__).parent / "answers.mjs", Path(folder, "answers.mjs"))
         Path(folder, "package.json").write_text('{"type": "module"}')
         command = ["node", str(Path(folder, "answers.mjs"))]

@@ -28,7 +28,7 @@ from mobilebert_jax.text.tokenizer_files import TokenizerFiles
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import atomic_folder, read_json, write_json
 
-PAGE = Path(__file__).parent / "page"
+SITE = Path(__file__).parent / "site"
 MODEL, RUNTIME = "model", "runtime"
 ANSWERING, CHARACTERS = "answering.json", "characters.json"
 PARTS = ("BertNormalizer", "BertPreTokenizer", "WordPiece")
@@ -63,7 +63,7 @@ def export_web(
     _check_tokenizer(source, tokenizer)
     runtime_folder()
     with atomic_folder(output) as folder:
-        shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+        shutil.copytree(SITE, folder, dirs_exist_ok=True)
         copy_runtime(folder / RUNTIME, (*WASM, *(WEBGPU if "float32" in precisions else ())))
         place = folder / MODEL
         place.mkdir()
@@ -73,7 +73,8 @@ def export_web(
         tokenizer.save(place)
         write_json(place / CHARACTERS, character_kinds(), indent=None)
         write_json(place / ANSWERING, answering_settings(tokenizer, settings["sequence_length"], written))
-        report = {"format": "web", **describe(model, params, TokenizerFiles(place)), "runtime": _runtime()}
+        runtime = f"{PACKAGE} {runtime_version()}"
+        report = {"format": "web", **describe(model, params, TokenizerFiles(place)), "runtime": runtime}
         report["files"] = {f"{MODEL}/{name}": about for name, about in written.items()}
         write_json(folder / REPORT, report)
     return report
@@ -84,10 +85,6 @@ def check_page(folder: str | Path) -> None:
     report = Path(folder, REPORT)
     if not report.is_file() or read_json(report).get("format") != "web":
         raise UserError(f"{folder}: no page there; `mobilebert export --format=web --output={folder}` makes one")
-
-
-def _runtime() -> str:
-    return f"{PACKAGE} {runtime_version()}"
 
 
 def _check_tokenizer(source: Path, tokenizer: Tokenizer) -> None:
