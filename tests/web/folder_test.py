@@ -26,23 +26,23 @@ def no_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MOBILEBERT_CACHE", str(tmp_path / "cache"))
 
 
-def refused(tmp_path, source, match, **options):
+def assert_refused(tmp_path, source, match, **options):
     with pytest.raises(UserError, match=match):
         export_web(source, tmp_path / "page", **options)
     assert not (tmp_path / "page").exists()
 
 
 def test_a_model_that_answers_no_questions(tmp_path):
-    refused(tmp_path, saved(tmp_path / "model", "pretraining"), "needs a model that answers questions")
+    assert_refused(tmp_path, saved(tmp_path / "model", "pretraining"), "needs a model that answers questions")
 
 
 def test_a_folder_without_its_tokenizer(tmp_path):
-    refused(tmp_path, saved(tmp_path / "model"), "holds neither tokenizer.json nor vocab.txt")
+    assert_refused(tmp_path, saved(tmp_path / "model"), "holds neither tokenizer.json nor vocab.txt")
 
 
 def test_a_tokenizer_that_the_page_does_not_have(tmp_path):
     pieces = train_tokenizer(["the cat sat on the mat", "the dog ran"] * 50, 18, kind="unigram")
-    refused(
+    assert_refused(
         tmp_path,
         saved(tmp_path / "model", tokenizer=pieces),
         "reads BERT's WordPiece tokenizers; this one is .*Unigram",
@@ -53,17 +53,17 @@ def test_a_tokenizer_that_the_page_does_not_have(tmp_path):
     ("lengths", "match"), [((25,), "--lengths=25: the model takes 2 to 24"), ((8, 16), "--lengths=8,16: .* one length")]
 )
 def test_a_length_that_cannot_be(tmp_path, lengths, match):
-    refused(tmp_path, saved(tmp_path / "model", tokenizer=tokenizer()), match, lengths=lengths)
+    assert_refused(tmp_path, saved(tmp_path / "model", tokenizer=tokenizer()), match, lengths=lengths)
 
 
 def test_npm_missing_or_failing(tmp_path, monkeypatch, no_cache):
     source = saved(tmp_path / "model", tokenizer=tokenizer())
     monkeypatch.setattr(runtime.shutil, "which", lambda name: None)
-    refused(tmp_path, source, r"npm is missing, .* install Node.js \(apt-get install npm")
+    assert_refused(tmp_path, source, r"npm is missing, .* install Node.js \(apt-get install npm")
     monkeypatch.setattr(runtime.shutil, "which", lambda name: "/bin/npm")
     failed = subprocess.CompletedProcess([], 1, "", "npm error code E404\nnpm error not found\n")
     monkeypatch.setattr(runtime.subprocess, "run", lambda *command, **options: failed)
-    refused(tmp_path, source, "npm could not bring onnxruntime-web .*: npm error code E404 npm error not found")
+    assert_refused(tmp_path, source, "npm could not bring onnxruntime-web .*: npm error code E404 npm error not found")
     assert not list((tmp_path / "cache" / "web").iterdir())
 
 

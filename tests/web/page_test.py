@@ -112,7 +112,7 @@ def active(browser):
     )
 
 
-def check_float32_logits(browser, device):
+def assert_float32_logits(browser, device):
     """Within 1e-5 of the tensor's scale, in the browser too."""
     (inputs,) = sample_inputs(model()[0].cfg.vocab_size, [(1, 64)])
     given = json.dumps({name: row[0].tolist() for name, row in zip(("ids", "mask", "types"), inputs, strict=True)})
@@ -136,7 +136,7 @@ def check_float32_logits(browser, device):
 
 
 def test_float32_logits_are_the_model_s(page):
-    check_float32_logits(page(), "wasm")
+    assert_float32_logits(page(), "wasm")
 
 
 def test_float32_logits_on_webgpu_are_the_model_s(folders):
@@ -146,7 +146,7 @@ def test_float32_logits_on_webgpu_are_the_model_s(folders):
         browser.open(server.url)
         if not browser.evaluate("navigator.gpu?.requestAdapter().then((adapter) => adapter !== null) ?? false"):
             pytest.skip("this Chromium has no software WebGPU")
-        check_float32_logits(browser, "webgpu")
+        assert_float32_logits(browser, "webgpu")
         # It is slower than the processor by itself; so nobody gets it who has not asked for it.
         browser.wait("document.getElementById('device').textContent.includes('WebAssembly')")
 
@@ -261,7 +261,7 @@ def test_it_fits_a_phone(page):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("{ model: '/nowhere/' }", ".json could not be loaded (404 File not found)."),
+        ("{ model: 'nowhere' }", ".json could not be loaded (404 File not found)."),
         ("{ precision: 'float16' }", "This page does not have the model in float16."),
     ],
 )

@@ -70,9 +70,9 @@ export interface Answerer {
 }
 
 export interface LoadOptions {
-  /** The folder with answering.json. Default: ../model/ beside this file's folder. */
+  /** The folder with answering.json, seen from the page. Default: model/ beside this file's folder. */
   model?: string | URL;
-  /** The folder of onnxruntime-web. Default: ../runtime/. */
+  /** The folder of onnxruntime-web. Default: runtime/ there. */
   runtime?: string | URL;
   /** Default: "auto", WebGPU where there is one and the model's float32 file is there, else WebAssembly. */
   device?: "auto" | "wasm" | "webgpu";

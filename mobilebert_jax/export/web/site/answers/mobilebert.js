@@ -3,9 +3,10 @@
 /** See mobilebert.d.ts. */
 export async function load(options = {}) {
   const { device, precision, threads, onProgress } = options;
-  const folder = (name, usual) => new URL(options[name] ?? usual, import.meta.url).href;
+  const folder = (given, usual) =>
+    (given ? new URL(String(given).replace(/\/?$/, "/"), location.href) : new URL(usual, import.meta.url)).href;
   const request = connect(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }));
-  const places = { model: folder("model", "../model/"), runtime: folder("runtime", "../runtime/") };
+  const places = { model: folder(options.model, "../model/"), runtime: folder(options.runtime, "../runtime/") };
   const about = await request.send({ load: { ...places, device, precision, threads } }, { onProgress }).catch((error) => {
     request.close();
     throw error;
@@ -40,7 +41,7 @@ function connect(worker) {
     reject?.(failed.name === "AbortError" ? new DOMException(failed.message, failed.name) : new Error(failed.message));
   });
 
-  function send(message, { onProgress, signal } = {}) {
+  async function send(message, { onProgress, signal } = {}) {
     signal?.throwIfAborted();
     const id = ++last;
     signal?.addEventListener("abort", () => worker.postMessage({ cancel: id }), { once: true });

@@ -20,7 +20,8 @@ async function load({ model, runtime, ...options }, onProgress) {
   const [settings, tokenizer, kinds] = await Promise.all(names.map((name) => readJson(name, model)));
   const { predict, ...about } = await openSession({ model, runtime }, settings.files, { ...options, onProgress });
   find = makeAnswerer(wordPiece(tokenizer, kinds), predict, settings);
-  turn = turn.then(() => find("?", "")); // the first run is slow: it is over before anybody asks
+  // The first run is slow: it is over before anybody asks. Whatever fails in it will fail again, and be said, then.
+  turn = turn.then(() => find("?", "").catch(() => {}));
   return { ...about, threshold: settings.threshold };
 }
 
