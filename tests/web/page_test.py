@@ -275,11 +275,11 @@ def test_two_calls_are_enough(page):
     """The JavaScript interface, with what can go wrong."""
     browser = page()
     browser.evaluate(
-        "import('/answers/mobilebert.js').then(({ load }) => load({ device: 'webgpu' }))"
+        "import('/answers/mobilebert.js').then(({ load }) => load({ device: 'webgpu', threads: 2 }))"
         ".then((answerer) => (window.answerer = answerer), console.log)"
     )
     browser.wait("window.answerer !== undefined")
-    assert browser.evaluate("answerer.device") == "wasm"
+    assert browser.evaluate("[answerer.device, answerer.precision, answerer.threads]") == ["wasm", "int8", 2]
     assert browser.evaluate("answerer.note") == (
         "This browser offers no graphics processor to the page. The processor does the work instead."
     )
