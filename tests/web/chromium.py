@@ -143,8 +143,7 @@ def chromium(*flags):
         finally:
             with contextlib.suppress(Exception):
                 browser.close()
-            os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
+            _end(process)
             os.close(write)
             os.close(read)
 
@@ -160,3 +159,12 @@ def _start(command, to_browser, from_browser):
     for end in (to_browser, from_browser, nowhere, *high):
         os.close(end)
     return process
+
+
+def _end(process, seconds=10.0):
+    """Lets it put its profile away first."""
+    until = time.monotonic() + seconds
+    while os.waitpid(process, os.WNOHANG)[0] == 0:
+        if time.monotonic() > until:
+            os.kill(process, signal.SIGKILL)
+        time.sleep(0.05)
