@@ -3,8 +3,9 @@
 /** See mobilebert.d.ts. */
 export async function load(options = {}) {
   const { device, precision, threads, onProgress } = options;
-  const folder = (given, usual) =>
-    (given ? new URL(String(given).replace(/\/?$/, "/"), location.href) : new URL(usual, import.meta.url)).href;
+  const beside = (usual) => new URL(usual, import.meta.url);
+  const below = (given) => new URL(String(given).replace(/\/?$/, "/"), location.href);
+  const folder = (given, usual) => (given ? below(given) : beside(usual)).href;
   const request = connect(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }));
   const places = { model: folder(options.model, "../model/"), runtime: folder(options.runtime, "../runtime/") };
   const about = await request.send({ load: { ...places, device, precision, threads } }, { onProgress }).catch((error) => {

@@ -38,7 +38,8 @@ export async function openSession(places, files, options = {}) {
 
 /** Why WebGPU cannot be used; empty if it can. */
 async function graphicsObstacle(files, { device, precision }) {
-  if (!files.float32 || precision === "int8") return "The model is here in 8 bits only, which WebGPU does not compute in.";
+  const eightBits = !files.float32 || precision === "int8";
+  if (eightBits) return "The model is here in 8 bits only, which WebGPU does not compute in.";
   const adapter = await globalThis.navigator?.gpu?.requestAdapter().catch(() => null);
   if (!adapter) return "This browser offers no graphics processor to the page.";
   // What the processor does in a graphics processor's stead, it does faster in WebAssembly.
@@ -53,7 +54,10 @@ async function open(device, precision, places, files, { threads = 0, onProgress 
   if (!globalThis.crossOriginIsolated) ort.env.wasm.numThreads = 1;
   else if (threads) ort.env.wasm.numThreads = threads;
   const content = await download(new URL(files[precision].name, places.model), files[precision].bytes, onProgress);
-  const session = await ort.InferenceSession.create(content, { executionProviders: [device], logSeverityLevel: 3 });
+  const settings = { executionProviders: [device], logSeverityLevel: 3 };
+  const session = await ort.InferenceSession.create(content, settings).catch((error) => {
+    throw new Error(`This browser could not start the model; a newer one may. (${error.message})`);
+  });
   return { predict: (window) => run(ort, session, window), device, precision, threads: ort.env.wasm.numThreads };
 }
 
@@ -62,8 +66,9 @@ async function download(url, size, onProgress) {
   const answer = await fetch(url);
   if (!answer.ok) throw new Error(`${url} could not be loaded (${answer.status} ${answer.statusText}).`);
   const content = new Uint8Array(size);
+  const reader = answer.body.getReader();
   let done = 0;
-  for (const reader = answer.body.getReader(); ; ) {
+  for (;;) {
     const { value, done: finished } = await reader.read();
     if (finished) break;
     if (done + value.length > size) throw new Error(`${url} is longer than it should be: load the page anew.`);

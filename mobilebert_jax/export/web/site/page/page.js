@@ -31,6 +31,12 @@ function forget() {
   if (state.answerer) say(passage.text() ? "Ask a question about the text." : "Paste a text, then ask.");
 }
 
+/** The slider's; at its right end every answer is taken. */
+function threshold() {
+  const { max, valueAsNumber } = at("threshold");
+  return valueAsNumber < Number(max) ? valueAsNumber : Infinity;
+}
+
 function draw() {
   const { result, shown, active } = state;
   passage.show(shown, active);
@@ -38,8 +44,7 @@ function draw() {
   at("previous").disabled = at("next").disabled = shown.length < 2;
   at("results").hidden = !result;
   if (!result) return;
-  const threshold = at("threshold").valueAsNumber;
-  at("threshold-value").textContent = thresholdText(threshold);
+  at("threshold-value").textContent = thresholdText(threshold());
   drawAnswers(at("answers"), shown, active, result, look);
   at("verdict").textContent = verdict(result, shown);
   at("facts").textContent = facts(result);
@@ -58,7 +63,7 @@ function look(index) {
 function choose() {
   if (!state.result) return;
   const before = state.shown[state.active];
-  state.shown = shownAnswers(state.result, at("threshold").valueAsNumber);
+  state.shown = shownAnswers(state.result, threshold());
   const kept = state.shown.findIndex(({ start, end }) => start === before?.start && end === before?.end);
   state.active = state.shown.length ? Math.max(kept, 0) : -1;
   draw();
@@ -115,7 +120,8 @@ function onKey(event) {
 }
 
 function describe({ device, precision, threads, note }) {
-  const runtime = device === "webgpu" ? "the graphics processor (WebGPU)" : `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}`;
+  const counted = threads > 1 ? `${threads} threads` : "1 thread";
+  const runtime = device === "webgpu" ? "the graphics processor (WebGPU)" : `WebAssembly, ${counted}`;
   const bits = precision === "int8" ? "8-bit weights" : "float32";
   return `The model runs here, in this browser: ${runtime}, ${bits}. Nothing is sent anywhere. ${note}`;
 }

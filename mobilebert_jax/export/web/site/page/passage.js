@@ -10,7 +10,8 @@ export function makePassage({ textarea, highlights, length }, onEdit) {
   /** Marks the answers, and the one that is looked at more strongly. */
   function show(answers = [], active = -1) {
     const text = textarea.value;
-    const inOrder = answers.map((answer, index) => ({ ...answer, index })).sort((one, other) => one.start - other.start);
+    const numbered = answers.map((answer, index) => ({ ...answer, index }));
+    const inOrder = numbered.sort((one, other) => one.start - other.start);
     const nodes = [];
     marks = [];
     let done = 0;

@@ -57,4 +57,7 @@ export function facts({ milliseconds, windows, questionCut }) {
   return `Answered in ${time}${read}.${questionCut ? " The question is long: its end was not read." : ""}`;
 }
 
-export const thresholdText = (threshold) => (threshold < 0 ? "−" : "+") + Math.abs(threshold).toFixed(1);
+export function thresholdText(threshold) {
+  if (threshold === Infinity) return "any";
+  return (threshold < 0 ? "−" : "+") + Math.abs(threshold).toFixed(1);
+}
