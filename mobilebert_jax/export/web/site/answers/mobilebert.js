@@ -8,7 +8,8 @@ export async function load(options = {}) {
   const folder = (given, usual) => (given ? below(given) : beside(usual)).href;
   const request = connect(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }));
   const places = { model: folder(options.model, "../model/"), runtime: folder(options.runtime, "../runtime/") };
-  const about = await request.send({ load: { ...places, device, precision, threads } }, { onProgress }).catch((error) => {
+  const given = { ...places, device, precision, threads };
+  const about = await request.send({ load: given }, { onProgress }).catch((error) => {
     request.close();
     throw error;
   });
