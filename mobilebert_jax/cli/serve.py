@@ -24,8 +24,9 @@ def serve(options: argparse.Namespace) -> None:
 
     if bool(options.model) == bool(options.web):
         raise UserError("serve: give either --model=DIR, a model folder, or --web=DIR, what `export --format=web` made")
-    # A service manager's stop is as good as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A service manager's stop is as good as Ctrl-C, which shells take from what they start in the background.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     with _page(options) as folder, WebServer(folder, options.port) as server:
         print(f"{server.url}  (Ctrl-C ends)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
