@@ -7,8 +7,8 @@ plain form stays where probabilities are dropped (`attention_probs_dropout_prob`
 teacher's training and fine-tuning. Transfer's walks, distillation (both networks) and every evaluation take the kernel.
 
 cuDNN adds up gradients in no fixed order unless XLA_FLAGS=--xla_gpu_deterministic_ops=true, which XLA passes on to it.
-On an H200 (JAX 0.11.2) its bfloat16 outputs and gradients were within 0.3% of the plain form in float32, for heads of 16
-to 256 and up to 512 tokens. `model.student.attention_kernel=plain` (and `teacher`) does without any kernel.
+On an H200 (JAX 0.11.2) its bfloat16 outputs and gradients were within 0.3% of the plain form in float32, for heads of
+16 to 256 and up to 512 tokens. `model.student.attention_kernel=plain` (and `teacher`) does without any kernel.
 """
 
 from collections.abc import Callable
