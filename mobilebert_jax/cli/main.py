@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from mobilebert_jax.cli.bench import add_bench_options
 from mobilebert_jax.cli.plan import add_plan_options
 from mobilebert_jax.cli.serve import add_serve_options
+from mobilebert_jax.cli.quantize import add_quantize_options
 from mobilebert_jax.cli.weights import add_export_options, add_import_options
 from mobilebert_jax.training.stopping import Stopper, given_up
 from mobilebert_jax.utils.allocator import accelerator_files, keep_freed_memory
@@ -185,6 +186,10 @@ def _parser() -> argparse.ArgumentParser:
     add_import_options(commands.add_parser("import", help="weights of transformers or TensorFlow 1 -> a model folder"))
     add_export_options(commands.add_parser("export", help="a model folder -> one for another runtime"))
     add_serve_options(commands.add_parser("serve", help="a page that answers questions, the model in the browser"))
+    quantize = commands.add_parser("quantize", help="a model folder with the recipe of its int8")
+    add_quantize_options(quantize)
+    _task_option(quantize, default="")
+    _column_options(quantize)
     text = "memory, work and time of every phase's step on TPUs that need not be there"
     add_plan_options(commands.add_parser("plan", help=text, description=text))
     add_bench_options(commands.add_parser("bench", help="measurements, side by side"))
@@ -266,9 +271,9 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
     _json_option(command)
 
 
-def _task_option(command: argparse.ArgumentParser, more: tuple[str, ...] = ()) -> None:
-    text = "default: %(default)s; classification, regression and tokens (a tag a word) are your own labels"
-    command.add_argument("--task", default="squad2", choices=[*TASKS, *more], help=text)
+def _task_option(command: argparse.ArgumentParser, more: tuple[str, ...] = (), default: str = "squad2") -> None:
+    text = f"default: {default or 'none'}; classification, regression and tokens (a tag a word) are your own labels"
+    command.add_argument("--task", default=default, choices=[*TASKS, *more], help=text)
 
 
 def _column_options(command: argparse.ArgumentParser) -> None:

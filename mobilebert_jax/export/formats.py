@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import numpy as np
 
 from mobilebert_jax.export.checks import (
     FLOAT_BOUND,
     INT8_BOUND,
+    Inputs,
     Run,
     check_error,
     largest_error,
@@ -18,8 +20,10 @@ from mobilebert_jax.export.checks import (
 )
 from mobilebert_jax.export.hugging_face import STORED, describe, read_stored
 from mobilebert_jax.export.inference_form import InferenceForm, inference_form
+from mobilebert_jax.export.litert_int8 import padded
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.folder_config import CONFIG, folder_config
+from mobilebert_jax.quantization.recipe import STATIC, Recipe, read_recipe
 from mobilebert_jax.text.tokenizer_files import TokenizerFiles
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import atomic_folder, write_json
@@ -53,7 +57,8 @@ def export_model(
 ) -> dict[str, Any]:
     """A model folder's model for another runtime, with its config and tokenizer; returns the report.
 
-    `lengths` of sequences: litert and stablehlo make a file for each (by default the model's maximum); onnx takes any.
+    The 8-bit files are quantized as the folder's `quantization.json` says, dynamically where there is none. `lengths`
+    of sequences: litert and stablehlo make a file for each (by default the model's maximum); onnx takes any.
 
     Raises:
         UserError: no model, a missing extra, a length beyond the model's, an `output` that is something else, or a
@@ -63,26 +68,33 @@ def export_model(
     check_replaceable(output)
     model, params = read_stored(source, head)
     check_lengths(lengths, model.cfg)
-    files = TokenizerFiles(source)
+    files, recipe = TokenizerFiles(source), read_recipe(source)
     make = {"onnx": onnx_files, "litert": _litert_files, "stablehlo": _stablehlo_files}[format]
     with atomic_folder(output) as folder:
-        made = make(inference_form(model, params), tuple(lengths) or (model.cfg.max_position_embeddings,), precisions)
-        written = write_checked(folder, made, model, params)
+        wanted = tuple(lengths) or (model.cfg.max_position_embeddings,)
+        made = make(inference_form(model, params), wanted, precisions, recipe)
+        written = write_checked(folder, made, model, params, recipe)
         report = {"format": format, **describe(model, params, files), "files": written}
         _describe_folder(folder, model, files, report)
     return report
 
 
-def write_checked(folder: Path, files: Iterable[Exported], model: nn.Module, params: Params) -> dict[str, Any]:
-    """Writes the files, each once its own runtime gives the model's outputs; returns their sizes and errors by name."""
-    expected = reference(model, params)
+def write_checked(
+    folder: Path, files: Iterable[Exported], model: nn.Module, params: Params, recipe: Recipe | None = None
+) -> dict[str, Any]:
+    """Writes the files, each once its own runtime gives the model's outputs; returns their sizes and errors by name.
+
+    `recipe`: the one that those in int8 were made by.
+    """
+    expected, recipe = reference(model, params), recipe or Recipe()
     written = {}
     for file in files:
-        error = largest_error(file.run(), expected, sample_inputs(model.cfg.vocab_size, file.shapes))
+        error = largest_error(file.run(), expected, _inputs(model, recipe, file))
         check_error(file.name, error, FLOAT_BOUND if file.precision == "float32" else INT8_BOUND)
         (folder / file.name).parent.mkdir(exist_ok=True)
         (folder / file.name).write_bytes(file.content)
-        written[file.name] = {"bytes": len(file.content), "error": error}
+        method = {"method": recipe.method} if file.precision == "int8" else {}
+        written[file.name] = {"bytes": len(file.content), "error": error, **method}
     return written
 
 
@@ -100,13 +112,26 @@ def check_replaceable(output: Path) -> None:
         raise UserError(f"{output}: exists and is no exported folder; give a new path")
 
 
+def _inputs(model: nn.Module, recipe: Recipe, file: Exported) -> list[Inputs]:
+    """Random words, but where ranges of activations were measured on real ones: some of these."""
+    if file.precision == "float32" or recipe.method != STATIC:
+        return sample_inputs(model.cfg.vocab_size, file.shapes)
+    rows = len(recipe.samples["input_ids"])
+    return [
+        tuple(each[np.arange(batch) % rows] for each in padded(recipe.samples, length).values())
+        for batch, length in file.shapes
+    ]
+
+
 def _describe_folder(folder: Path, model: nn.Module, files: TokenizerFiles, report: dict[str, Any]) -> None:
     write_json(folder / CONFIG, folder_config(model))
     files.save(folder)
     write_json(folder / REPORT, report)
 
 
-def onnx_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str]) -> Any:
+def onnx_files(
+    form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str], recipe: Recipe | None = None
+) -> Any:
     """One file a precision, named as in `ONNX_NAMES`, for any length."""
     from mobilebert_jax.export import onnx
 
@@ -114,21 +139,25 @@ def onnx_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Sequen
     longest = max(lengths)
     shapes = (1, longest), (2, max(2, longest // 2)), (3, 2)
     for precision in precisions:
-        content = onnx.onnx_file(model, precision)
+        content = onnx.onnx_file(model, precision, recipe)
         yield Exported(ONNX_NAMES[precision], precision, content, lambda content=content: onnx.Runner(content), shapes)
 
 
-def _litert_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str]) -> Any:
+def _litert_files(
+    form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str], recipe: Recipe
+) -> Any:
     from mobilebert_jax.export import litert
 
     for length in lengths:
         for precision in precisions:
-            content = litert.litert_file(form, length, precision)
+            content = litert.litert_file(form, length, precision, recipe)
             name = f"model-{length}{'' if precision == 'float32' else '-int8'}.tflite"
             yield Exported(name, precision, content, lambda content=content: litert.Runner(content), ((1, length),))
 
 
-def _stablehlo_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str]) -> Any:
+def _stablehlo_files(
+    form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str], recipe: Recipe
+) -> Any:
     from mobilebert_jax.export import stablehlo
 
     for length in lengths:

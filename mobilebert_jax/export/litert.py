@@ -11,11 +11,10 @@ from typing import Any
 
 from mobilebert_jax.export.inference_form import InferenceForm
 from mobilebert_jax.export.inference_forward import INPUTS, output_names
+from mobilebert_jax.export.litert_int8 import SIGNATURE, quantized_bytes, with_int8_tables
 from mobilebert_jax.export.stablehlo import exported
-from mobilebert_jax.quantization.int8 import quantize
+from mobilebert_jax.quantization.recipe import Recipe
 from mobilebert_jax.utils.errors import UserError
-
-SIGNATURE = "serving_default"
 
 
 def litert_bytes(form: InferenceForm, length: int, batch: int = 1) -> bytes:
@@ -29,11 +28,11 @@ def litert_bytes(form: InferenceForm, length: int, batch: int = 1) -> bytes:
     return _converted(program.mlir_module_serialized, sorted(output_names(form)))
 
 
-def litert_file(form: InferenceForm, length: int, precision: str) -> bytes:
-    """A .tflite [1, length], "float32" or "int8": 8-bit weights and words."""
+def litert_file(form: InferenceForm, length: int, precision: str, recipe: Recipe | None = None) -> bytes:
+    """A .tflite [1, length], "float32" or "int8": 8-bit weights and words, the rest as the recipe says (dynamic)."""
     if precision == "float32":
         return litert_bytes(form, length)
-    return quantized_bytes(litert_bytes(with_int8_tables(form), length))
+    return quantized_bytes(litert_bytes(with_int8_tables(form), length), length, recipe or Recipe())
 
 
 def _converted(portable: bytes, names: Sequence[str]) -> bytes:
@@ -60,21 +59,6 @@ def _converted(portable: bytes, names: Sequence[str]) -> bytes:
     if not made:
         raise UserError("LiteRT's converter wrote an empty file")
     return made
-
-
-def with_int8_tables(form: InferenceForm) -> InferenceForm:
-    """The same with the words' table as 8-bit integers and a scale a row, which the quantizer leaves alone."""
-    return form.replace(embeddings=form.embeddings.replace(words=quantize(form.embeddings.words, -1)))
-
-
-def quantized_bytes(model: bytes) -> bytes:
-    """Dynamic range: 8-bit weights with a scale an output channel, activations quantized on the way."""
-    try:
-        from ai_edge_quantizer import quantizer, recipe
-    except ImportError as error:
-        raise UserError("LiteRT's quantizer is missing: pip install 'mobilebert-jax[litert]'") from error
-    made = quantizer.Quantizer(bytearray(model), recipe.dynamic_wi8_afp32())
-    return bytes(made.quantize().quantized_model)
 
 
 class Runner:

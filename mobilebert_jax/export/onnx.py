@@ -1,12 +1,9 @@
 """ONNX: one file for any batch and length, float32 or with 8-bit weights, as transformers and transformers.js read it.
 
-jax2onnx translates the inference-only form; onnxruntime's own tool makes the 8-bit file.
+jax2onnx translates the inference-only form; `onnx_int8` makes the 8-bit file of that.
 """
 
-import logging
-import tempfile
 import warnings
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +12,8 @@ import numpy as np
 
 from mobilebert_jax.export.inference_form import InferenceForm
 from mobilebert_jax.export.inference_forward import INPUTS, forward, output_names
+from mobilebert_jax.export.onnx_int8 import quantized_model
+from mobilebert_jax.quantization.recipe import Recipe
 from mobilebert_jax.utils.errors import UserError
 
 MISSING = "{} is missing: pip install 'mobilebert-jax[onnx]'"
@@ -79,28 +78,11 @@ def _with_int64_inputs(model: Any) -> Any:
     return model
 
 
-def quantized_model(model: Any) -> Any:
-    """Dynamic range: 8-bit weights with a scale an output channel, activations quantized on the way."""
-    try:
-        import onnx
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-    except ImportError as error:
-        raise UserError(MISSING.format("onnxruntime")) from error
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / name for name in ("model.onnx", "model_quantized.onnx")]
-        onnx.save(model, paths[0])
-        level = logging.root.level
-        logging.root.setLevel(logging.ERROR)  # it advises a preparation that shapes of any length do not allow
-        try:
-            quantize_dynamic(*paths, weight_type=QuantType.QInt8, per_channel=True)
-        finally:
-            logging.root.setLevel(level)
-        return onnx.load(paths[1])
-
-
-def onnx_file(model: Any, precision: str) -> bytes:
-    """What `onnx_model` gave as a file's content, "float32" or "int8"."""
-    return (model if precision == "float32" else quantized_model(model)).SerializeToString()
+def onnx_file(model: Any, precision: str, recipe: Recipe | None = None) -> bytes:
+    """What `onnx_model` gave as a file's content, "float32" or "int8", which is as the recipe says (dynamic)."""
+    if precision != "float32":
+        model = quantized_model(model, recipe or Recipe())
+    return model.SerializeToString()
 
 
 class Runner:

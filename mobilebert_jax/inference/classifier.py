@@ -1,6 +1,5 @@
 """Classes, or numbers, of texts and pairs of texts."""
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from mobilebert_jax.inference.folders import check_sizes, tokenizer_and_length
+from mobilebert_jax.inference.folders import Load, check_sizes, in_jax, tokenizer_and_length
 from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.models.folder_config import CONFIG, read_folder_config
-from mobilebert_jax.models.pretrained import from_pretrained
-from mobilebert_jax.quantization.precision import at_precision
 from mobilebert_jax.text.lengths import in_order_of_length, length_buckets
 from mobilebert_jax.text.pairs import Pairs
 from mobilebert_jax.text.tokenizer import Tokenizer
@@ -52,14 +49,18 @@ class Classifier:
         check_sizes(self, "sequence_length", "batch_size")
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, precision: str = "float32", **settings: Any) -> "Classifier":
+    def from_pretrained(
+        cls, path: str | Path, *, precision: str = "float32", load: Load = in_jax, **settings: Any
+    ) -> "Classifier":
         """From a model folder with its tokenizer; `settings` are the fields from `sequence_length` on.
 
-        `precision` is what it computes with, see `at_precision`. A folder with one label is a model of numbers. Unless
+        `precision` is what it computes with, see `at_precision`, and `load` what else than JAX computes it. A folder with one label is a model of numbers. Unless
         given, `sequence_length` is 128, or fewer where the model has fewer positions. Raises UserError when the folder
         is no model with its tokenizer, has no such head, or is too small for `sequence_length`.
         """
-        given = labelled_folder(path, "classification", "classes", "...", precision, settings, cls.sequence_length)
+        given = labelled_folder(
+            path, "classification", "classes", "...", precision, settings, cls.sequence_length, load
+        )
         return cls(*given, **settings)
 
     def predict(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> list[Classification]:
@@ -90,7 +91,14 @@ class Classifier:
 
 
 def labelled_folder(
-    path: str | Path, head: str, what: str, task: str, precision: str, settings: dict[str, Any], longest: int
+    path: str | Path,
+    head: str,
+    what: str,
+    task: str,
+    precision: str,
+    settings: dict[str, Any],
+    longest: int,
+    load: Load = in_jax,
 ) -> tuple[Callable[[Batch], Array], Tokenizer, tuple[str, ...]]:
     """A folder's model as a function of a batch, its tokenizer and its labels, () of a model of numbers.
 
@@ -100,11 +108,10 @@ def labelled_folder(
     found = read_folder_config(Path(path) / CONFIG) if (Path(path) / CONFIG).is_file() else None
     if found and found.head != head:
         raise UserError(f"{path}: no {what} in it; `mobilebert finetune --task={task} --model={path}` trains them")
-    model, params = from_pretrained(path, head=head)
-    tokenizer = tokenizer_and_length(path, model.cfg, settings, longest)
-    labels = found.labels if model.num_labels > 1 else ()
-    model, params = at_precision(model, params, precision)
-    return functools.partial(label_forward(model), params), tokenizer, labels
+    cfg, run = load(path, head, precision)
+    tokenizer = tokenizer_and_length(path, cfg, settings, longest)
+    labels = found.labels if found and len(found.labels) > 1 else ()
+    return lambda batch: run(batch).logits, tokenizer, labels
 
 
 def label_forward(model: Any) -> Callable[[Params, Batch], Array]:

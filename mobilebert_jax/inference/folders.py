@@ -1,11 +1,35 @@
 """What every class here asks of a model folder."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.pretrained import from_pretrained
+from mobilebert_jax.quantization.precision import at_precision
+from mobilebert_jax.quantization.recipe import read_recipe
 from mobilebert_jax.text.tokenizer import Tokenizer, load_tokenizer
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.types import Batch, Params
+
+Load = Callable[[str | Path, str, str], tuple[ModelConfig, Callable[[Batch], Any]]]
+"""(folder, head, precision) -> the model's config, and what makes a batch into the head's outputs by their names."""
+
+
+def in_jax(path: str | Path, head: str, precision: str) -> tuple[ModelConfig, Callable[[Batch], Any]]:
+    """The `Load` of model folders; int8 is as the folder's recipe says, see `at_precision`."""
+    model, params = from_pretrained(path, head=head)
+    computing, params = at_precision(model, params, precision, read_recipe(path))
+
+    @jax.jit
+    def run(params: Params, batch: Batch) -> Any:
+        inputs = batch["input_ids"], batch["attention_mask"], batch["token_type_ids"]
+        return computing.apply({"params": params}, *inputs).replace(encoder=None)
+
+    return model.cfg, functools.partial(run, params)
 
 
 def check_sizes(owner: Any, *names: str) -> None:

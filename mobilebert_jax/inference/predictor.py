@@ -1,6 +1,5 @@
 """Running a span model over windows, in batches of a few fixed shapes so that it compiles a few times."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +12,6 @@ from mobilebert_jax.utils.types import Array, Batch, Params
 
 Predict = Callable[[Batch], tuple[Array, Array]]
 """`input_ids`, `attention_mask` and `token_type_ids`, each [B, S] int32 -> start and end logits, each [B, S]."""
-
-
-def make_predictor(model: Any, params: Params) -> Predict:
-    """The jitted `Predict` of a model whose output is a `SpanOutput`."""
-    return functools.partial(span_forward(model), params)
 
 
 def span_forward(model: Any) -> Callable[[Params, Batch], tuple[Array, Array]]:

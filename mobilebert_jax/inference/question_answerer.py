@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilebert_jax.inference.folders import check_sizes, tokenizer_and_length
-from mobilebert_jax.inference.predictor import Predict, make_predictor, predict_windows
+from mobilebert_jax.inference.folders import Load, check_sizes, in_jax, tokenizer_and_length
+from mobilebert_jax.inference.predictor import Predict, predict_windows
 from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.inference.spans import Span, answer_end, best_spans
-from mobilebert_jax.models.pretrained import from_pretrained
-from mobilebert_jax.quantization.precision import at_precision
 from mobilebert_jax.text.lengths import window_buckets
 from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.text.window_groups import grouped_windows
 from mobilebert_jax.text.windows import Windows
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.types import Array, Batch
 
 CANDIDATES = 20
 """Spans a question that share probability with "no answer", or as many as are asked for."""
@@ -83,19 +82,27 @@ class QuestionAnswerer:
         check_sizes(self, "sequence_length", "doc_stride", "max_query_length", "max_answer_length", "batch_size")
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, precision: str = "float32", **settings: Any) -> "QuestionAnswerer":
+    def from_pretrained(
+        cls, path: str | Path, *, precision: str = "float32", load: Load = in_jax, **settings: Any
+    ) -> "QuestionAnswerer":
         """From a model folder with its tokenizer; `settings` are the fields above.
 
-        `precision` is what it computes with, see `at_precision`. Unless given, `sequence_length` is at most the model's
-        number of positions, `doc_stride` and `max_query_length` are at most a third of that; `batch_size` is 1: a short
-        passage is one window, and any larger batch would be padding. Raises UserError when the folder is no model with
-        its tokenizer, or the model is too small for `sequence_length`.
+        `precision` is what it computes with, see `at_precision`, and `load` what else than JAX computes it. Unless
+        given, `sequence_length` is at most the model's number of positions, `doc_stride` and `max_query_length` are at
+        most a third of that; `batch_size` is 1: a short passage is one window, and any larger batch would be padding.
+        Raises UserError when the folder is no model with its tokenizer, or the model is too small for
+        `sequence_length`.
         """
-        model, params = from_pretrained(path, head="qa")
+        cfg, run = load(path, "qa", precision)
         settings = {"batch_size": 1} | settings
-        tokenizer = tokenizer_and_length(path, model.cfg, settings, cls.sequence_length)
+        tokenizer = tokenizer_and_length(path, cfg, settings, cls.sequence_length)
         shape = cls.usual_shape(settings["sequence_length"])
-        return cls(make_predictor(*at_precision(model, params, precision)), tokenizer, **shape | settings)
+
+        def predict(batch: Batch) -> tuple[Array, Array]:
+            out = run(batch)
+            return out.start_logits, out.end_logits
+
+        return cls(predict, tokenizer, **shape | settings)
 
     @classmethod
     def usual_shape(cls, sequence_length: int) -> dict[str, int]:

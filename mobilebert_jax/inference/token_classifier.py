@@ -9,7 +9,7 @@ import numpy as np
 
 from mobilebert_jax.inference.classifier import labelled_folder
 from mobilebert_jax.inference.entities import entity_spans
-from mobilebert_jax.inference.folders import check_sizes
+from mobilebert_jax.inference.folders import Load, check_sizes, in_jax
 from mobilebert_jax.inference.probabilities import softmax
 from mobilebert_jax.text.lengths import in_order_of_length, length_buckets
 from mobilebert_jax.text.tokenizer import Tokenizer
@@ -60,10 +60,12 @@ class TokenClassifier:
         check_sizes(self, "sequence_length", "batch_size")
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, precision: str = "float32", **settings: Any) -> "TokenClassifier":
-        """From a model folder with its tokenizer; `settings` and errors as in `Classifier.from_pretrained`."""
+    def from_pretrained(
+        cls, path: str | Path, *, precision: str = "float32", load: Load = in_jax, **settings: Any
+    ) -> "TokenClassifier":
+        """From a model folder with its tokenizer; options and errors as in `Classifier.from_pretrained`."""
         words = "token_classification", "tags", "tokens"
-        return cls(*labelled_folder(path, *words, precision, settings, cls.sequence_length), **settings)
+        return cls(*labelled_folder(path, *words, precision, settings, cls.sequence_length, load), **settings)
 
     def predict(self, sentences: Sequence[Sequence[str]]) -> list[list[TaggedWord]]:
         """Every word with its tag, sentence by sentence."""

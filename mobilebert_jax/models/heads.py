@@ -60,7 +60,11 @@ class Linear(nn.Module):
         """[..., H] -> [..., features]."""
         kernel = self.param("kernel", weight_init(self.cfg, "embed", "classes"), (x.shape[-1], self.features))
         bias = self.param("bias", zeros_init("classes"), (self.features,))
-        return x @ gathered(kernel, ("embed", "classes")) + gathered(bias, ("classes",))
+        return self.product(x, kernel) + gathered(bias, ("classes",))
+
+    def product(self, x: Array, kernel: Array) -> Array:
+        """x [..., H] times a kernel [H, features], without the bias."""
+        return x @ gathered(kernel, ("embed", "classes"))
 
 
 def gather_positions(hidden: Array, positions: Array) -> Array:

@@ -55,8 +55,11 @@ class Dense(nn.Module):
         """[..., in] -> [..., features] float32."""
         kernel = self.param("kernel", weight_init(self.cfg, *self.axes), (x.shape[-1], self.features))
         bias = self.param("bias", zeros_init(self.axes[1]), (self.features,))
-        y = product(x.astype(jnp.dtype(self.cfg.dtype)), kernel, self.axes)
-        return y.astype(jnp.float32) + gathered(bias, self.axes[1:])
+        return self.product(x, kernel) + gathered(bias, self.axes[1:])
+
+    def product(self, x: Array, kernel: Array) -> Array:
+        """x [..., in] times a kernel [in, features], float32; no bias."""
+        return product(x.astype(jnp.dtype(self.cfg.dtype)), kernel, self.axes).astype(jnp.float32)
 
 
 class Norm(nn.Module):

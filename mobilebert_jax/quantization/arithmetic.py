@@ -16,19 +16,22 @@ from mobilebert_jax.models.heads import Linear, MaskedLM
 from mobilebert_jax.models.layers import Dense
 from mobilebert_jax.utils.types import Array
 
+Product = Callable[[Array, Array], Array]
+"""x [..., in] and a float32 kernel [in, out] -> [..., out] float32, as the layer itself multiplies."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Arithmetic:
     """What is computed with a kernel and with a table, whatever these are in the tree of parameters.
 
     Attributes:
-        product: (x [..., in], kernel) -> [..., out] float32, without the bias.
-        lookup: (table, ids [...]) -> [..., width] float32.
+        product: (x [..., in], kernel, the layer's own `Product`) -> [..., out] float32, without the bias.
+        lookup: (table, ids [...], the layer's own lookup of ids) -> [..., width] float32.
         dense_table: a table -> [rows, width] float32, for the masked-LM head, which multiplies with it.
     """
 
-    product: Callable[[Array, Any], Array]
-    lookup: Callable[[Any, Array], Array]
+    product: Callable[[Array, Any, Product], Array]
+    lookup: Callable[[Any, Array, Callable[[Array], Array]], Array]
     dense_table: Callable[[Any], Array]
 
 
@@ -56,9 +59,9 @@ class Computing:
             return usual(*args, **options)
         if isinstance(module, Dense | Linear):
             kernel, bias = (module.get_variable("params", name) for name in ("kernel", "bias"))
-            return self.arithmetic.product(*args, kernel) + bias
+            return self.arithmetic.product(*args, kernel, module.product) + bias
         if isinstance(module, Table):
-            return self.arithmetic.lookup(module.embedding, *args)
+            return self.arithmetic.lookup(module.embedding, *args, usual)
         if isinstance(module, MaskedLM):
             hidden, table = args
             return usual(hidden, self.arithmetic.dense_table(table))

@@ -66,9 +66,13 @@ def product(x: Array, kernel: Int8) -> jax.Array:
     Every row of `x` becomes integers with a scale of its own; products and sums are exact integers, scales float32.
     """
     rows = quantize(x, -1)
+    return integer_product(rows.values, kernel.values) * rows.scale * kernel.scale
+
+
+def integer_product(x: Array, kernel: Array) -> jax.Array:
+    """x [..., in] times kernel [in, out], both int8: exact sums [..., out], as float32."""
     contracted = ((x.ndim - 1,), (0,)), ((), ())
-    sums = jax.lax.dot_general(rows.values, kernel.values, contracted, preferred_element_type=jnp.int32)
-    return sums.astype(jnp.float32) * rows.scale * kernel.scale
+    return jax.lax.dot_general(x, kernel, contracted, preferred_element_type=jnp.int32).astype(jnp.float32)
 
 
 def lookup(table: Int8, ids: Array) -> jax.Array:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mobilebert_jax.export.exported_folder import computed_in, loader
 from mobilebert_jax.inference.question_answerer import QuestionAnswerer
 from mobilebert_jax.recipes.questions import answer_all, baselines, load_heldout, model_scores, task_scores
 from mobilebert_jax.tasks.squad_predict import write_predictions
@@ -22,7 +23,7 @@ def evaluate_folder(
     precision: str = "float32",
     sequence_length: int = 0,
 ) -> dict[str, Any]:
-    """Scores of a model folder with a span head, in percent, by the official scripts' names.
+    """Scores of a model folder with a span head, or of an export of one, in percent, by the official scripts' names.
 
     exact, f1, total; for squad2 also HasAns_* and NoAns_*, best_f1 and best_exact with their thresholds; for the
     builtin set also `baselines`, the scores of what answers without reading the question. `output` is a folder for
@@ -50,7 +51,7 @@ def evaluate_folder(
     )
     if output:
         write_predictions(predictions, output, task)
-    scores = {**model_scores(questions, predictions, task), "computed_in": precision}
+    scores = {**model_scores(questions, predictions, task), "computed_in": computed_in(model, precision)}
     return scores | ({"baselines": baselines(questions, task)} if dataset.startswith("builtin:") else {})
 
 
@@ -72,9 +73,12 @@ def score_file(dataset: str, predictions: str | Path, task: str = "squad2") -> d
 
 
 def load_answerer(model: str | Path, **settings: Any) -> QuestionAnswerer:
-    """`QuestionAnswerer.from_pretrained`, but a folder without a trained span head is refused with a UserError."""
+    """`QuestionAnswerer.from_pretrained`, but a folder without a trained span head is refused with a UserError.
+
+    An exported folder is run by its own runtime.
+    """
     with _trained_span_head(model):
-        return QuestionAnswerer.from_pretrained(model, **settings)
+        return QuestionAnswerer.from_pretrained(model, load=loader(model), **settings)
 
 
 @contextlib.contextmanager

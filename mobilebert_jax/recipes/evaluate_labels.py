@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mobilebert_jax.export.exported_folder import computed_in, loader
 from mobilebert_jax.inference.classifier import Classifier
 from mobilebert_jax.recipes.labels import (
     CLASSIFICATION,
@@ -40,7 +41,7 @@ def evaluate_labels(
     sequence_length: int = 0,
     precision: str = "float32",
 ) -> dict[str, Any]:
-    """Scores of a model folder with a classifier in percent, their mean as `score`, and `examples`, by part.
+    """Scores of a model folder with a classifier, or of an export of one, in percent, their mean as `score`, and `examples`, by part.
 
     Of `tokens`: see `evaluate_tokens`.
 
@@ -62,7 +63,7 @@ def evaluate_labels(
         raise UserError(f"--part={part}: your own labels have no parts; name the file by --dataset")
     if task == TOKENS:
         return evaluate_tokens(model, dataset, columns=columns, output=output, bad_rows=bad_rows, **settings)
-    classifier = Classifier.from_pretrained(model, **settings)
+    classifier = Classifier.from_pretrained(model, load=loader(model), **settings)
     if task in TASKS:
         order = class_order(classifier.labels, TASKS[task].labels, f"{model}, {task}")
         parts = _glue(TASKS[task], part, dataset, bad_rows or REFUSE, output)
@@ -77,7 +78,7 @@ def evaluate_labels(
     left = _write(Path(output), task, parts, labels, logits) if output else []
     scored = {name: own for name, own in parts.items() if own.labels is not None}
     counts = {name: len(own) for name, own in parts.items()}
-    report: dict[str, Any] = {"task": task, "computed_in": precision, "examples": counts}
+    report: dict[str, Any] = {"task": task, "computed_in": computed_in(model, precision), "examples": counts}
     if scored:
         scores = part_scores(metrics, scored, {name: predictions(logits[name]) for name in scored})
         report |= {**scores, "score": task_score(scores)}

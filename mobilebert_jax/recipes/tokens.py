@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from ml_collections import ConfigDict
 
+from mobilebert_jax.export.exported_folder import computed_in, loader
 from mobilebert_jax.inference.token_classifier import TokenClassifier, predict_words
 from mobilebert_jax.tasks.own_data import Columns
 from mobilebert_jax.tasks.token_data import (
@@ -122,7 +123,7 @@ def evaluate_tokens(
     Raises:
         UserError: no such model, tags or sentences, or a tag that the model does not know.
     """
-    tagger = TokenClassifier.from_pretrained(model, precision=precision, **settings)
+    tagger = TokenClassifier.from_pretrained(model, precision=precision, load=loader(model), **settings)
     sentences = read_sentences(dataset, columns or TOKEN_COLUMNS, bad_rows or REFUSE)
     tagged = make_tagged(sentences, tagger.labels, dataset)
     logits = tagger.logits(tagged.sentences)
@@ -130,7 +131,13 @@ def evaluate_tokens(
         write_tags(Path(output) / f"{TOKENS}-dev.conll", tagged, tagger.labels, logits)
     scores = token_scores(tagged, logits.argmax(axis=1), tagger.labels)
     counts = {"dev": len(tagged)}
-    return {"task": TOKENS, "computed_in": precision, "examples": counts, **scores, "score": token_score(scores)}
+    return {
+        "task": TOKENS,
+        "computed_in": computed_in(model, precision),
+        "examples": counts,
+        **scores,
+        "score": token_score(scores),
+    }
 
 
 def write_tags(path: str | Path, tagged: Tagged, labels: tuple[str, ...], logits: np.ndarray) -> None:

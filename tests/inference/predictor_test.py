@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mobilebert_jax.inference.predictor import make_predictor, predict_windows
+from mobilebert_jax.inference.predictor import predict_windows, span_forward
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import abstract_params
@@ -43,6 +43,7 @@ def test_no_windows_call_nothing():
 class CountingModel:
     """A model of one scale that counts how often it is traced."""
 
+import functools
     def __init__(self):
         self.traced = 0
 
@@ -54,7 +55,7 @@ class CountingModel:
 
 def test_a_predictor_is_compiled_once_for_its_shape():
     model = CountingModel()
-    predict = make_predictor(model, {"scale": jnp.float32(0.5)})
+    predict = functools.partial(span_forward(model), {"scale": jnp.float32(0.5)})
     windows = numbered_windows(5)
     start, end = predict_windows(predict, windows, np.array([4]), 2)
     np.testing.assert_allclose(start, windows.input_ids * 0.5)
@@ -84,7 +85,7 @@ def test_a_window_has_the_same_logits_in_its_bucket_as_at_full_length(zero_pad_e
 
     def predict(batch):
         shapes.append(batch["input_ids"].shape)
-        return make_predictor(model, params)(batch)
+        return functools.partial(span_forward(model), params)(batch)
 
     windows = windows_of_every_length()
     whole = predict_windows(predict, windows, window_buckets(LENGTH, False), len(windows))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilebert_jax.inference.predictor import make_predictor
+from mobilebert_jax.inference.predictor import span_forward
 from mobilebert_jax.inference.question_answerer import Answer, QuestionAnswerer
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
@@ -194,7 +194,7 @@ def random_answerer(zero_pad_embeddings, **settings):
     )
     model, rng = build_model(cfg, "qa"), np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) * 0.3), abstract_params(model))
-    predict = make_predictor(model, params)
+    predict = functools.partial(span_forward(model), params)
     return QuestionAnswerer(
         predict, tokenizer(), **{"sequence_length": 48, "doc_stride": 16, "threshold": math.inf} | settings
     )

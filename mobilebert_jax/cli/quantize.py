@@ -1,0 +1,65 @@
+"""`mobilebert quantize`: how a model becomes int8, and which of its layers suffer from it."""
+
+import argparse
+import dataclasses
+from typing import Any
+
+METHODS = ("dynamic", "weight_only", "static")
+"""A test compares them with those that `quantization` knows."""
+
+
+def add_quantize_options(command: argparse.ArgumentParser) -> None:
+    """The options of `quantize` but the task's and the columns', which other commands have, too."""
+    command.add_argument("--model", required=True, metavar="DIR", help="a model folder")
+    command.add_argument("--output", default="", metavar="DIR", help="where the model with its recipe goes")
+    text = (
+        "activations as integers when they come (dynamic, the default), by ranges measured before (static), or not at "
+        "all (weight_only)"
+    )
+    command.add_argument("--method", default="dynamic", choices=METHODS, help=text)
+    text = "of static: what ranges are measured on, a .txt or .jsonl; with --task its training examples"
+    command.add_argument("--calibration", default="", metavar="FILE", help=text)
+    command.add_argument("--examples", type=int, default=0, metavar="N", help="to measure with (default: 128)")
+    text = "of the examples (default: 128; of passages 384), or what the model has"
+    command.add_argument("--sequence_length", type=int, default=0, help=text)
+    command.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
+
+
+def quantize(options: argparse.Namespace) -> None:
+    """A model folder with the recipe of its int8."""
+    from mobilebert_jax.cli.tables import print_json
+    from mobilebert_jax.recipes.calibration import EXAMPLES, Wanted
+    from mobilebert_jax.recipes.place import local_copy
+    from mobilebert_jax.recipes.quantize import quantize_folder
+    from mobilebert_jax.utils.errors import UserError
+
+    if options.examples < 0 or options.sequence_length < 0:
+        raise UserError(f"--examples={options.examples}, --sequence_length={options.sequence_length}: must be positive")
+    if not options.output:
+        raise UserError("quantize: give --output=DIR, where the model with its recipe goes")
+    model = local_copy(options.model, "--model")
+    wanted = Wanted(options.examples or EXAMPLES, options.sequence_length, _columns(options), options.bad_rows)
+    report = quantize_folder(model, options.output, options.method, options.calibration, options.task, wanted)
+    if options.json:
+        return print_json({**report, "output": options.output})
+    _print(report)
+    print(f"finished: {options.output}")
+
+
+def _columns(options: argparse.Namespace) -> Any:
+    """Those named, the others as usual; None where none is."""
+    from mobilebert_jax.recipes.tokens import TOKENS
+    from mobilebert_jax.tasks.own_data import Columns
+    from mobilebert_jax.tasks.token_data import TOKEN_COLUMNS
+
+    named = {name: getattr(options, name) for name in ("text", "text_pair", "label") if getattr(options, name)}
+    return dataclasses.replace(TOKEN_COLUMNS if options.task == TOKENS else Columns(), **named)
+
+
+def _print(report: dict[str, Any]) -> None:
+    print(f"{report['architecture']}: {report['parameters']:,} parameters, {report['vocab_size']:,} words")
+    measured = f", ranges of {report['examples']} examples" if report["examples"] else ""
+    print(f"int8: {report['method']}{measured}")
+    print(
+        f"parameters: {report['float32_bytes'] / 1e6:,.1f} MB in float32, {report['int8_bytes'] / 1e6:,.1f} MB in int8"
+    )
