@@ -28,9 +28,10 @@ def add_quantize_options(command: argparse.ArgumentParser) -> None:
 def quantize(options: argparse.Namespace) -> None:
     """A model folder with the recipe of its int8."""
     from mobilebert_jax.cli.tables import print_json
-    from mobilebert_jax.recipes.calibration import EXAMPLES, Wanted
+    from mobilebert_jax.recipes.calibration import Wanted
     from mobilebert_jax.recipes.place import local_copy
     from mobilebert_jax.recipes.quantize import quantize_folder
+    from mobilebert_jax.recipes.samples import EXAMPLES
     from mobilebert_jax.utils.errors import UserError
 
     if options.examples < 0 or options.sequence_length < 0:
@@ -60,6 +61,5 @@ def _print(report: dict[str, Any]) -> None:
     print(f"{report['architecture']}: {report['parameters']:,} parameters, {report['vocab_size']:,} words")
     measured = f", ranges of {report['examples']} examples" if report["examples"] else ""
     print(f"int8: {report['method']}{measured}")
-    print(
-        f"parameters: {report['float32_bytes'] / 1e6:,.1f} MB in float32, {report['int8_bytes'] / 1e6:,.1f} MB in int8"
-    )
+    sizes = [f"{report[name + '_bytes'] / 1e6:,.1f} MB in {name}" for name in ("float32", "int8")]
+    print(f"parameters: {', '.join(sizes)}")

@@ -1,4 +1,4 @@
-"""A .tflite with 8-bit weights: the words' table by rows here, kernels by LiteRT's own quantizer, by the recipe's method."""
+"""A .tflite with 8-bit weights, by the recipe's method: the words' table here, kernels by LiteRT's own quantizer."""
 
 import contextlib
 import io
@@ -50,7 +50,7 @@ def padded(samples: Samples, length: int) -> dict[str, np.ndarray]:
 
 
 def _static_products() -> Any:
-    """Integers in every product with a kernel; sums along the residual stream, whose channels differ widely, are not."""
+    """Integers in products with kernels; not in sums along the residual stream, whose channels differ widely."""
     from ai_edge_quantizer import qtyping, recipe_manager
 
     manager = recipe_manager.RecipeManager()

@@ -1,4 +1,4 @@
-"""ONNX graphs with 8-bit weights: tables by rows here, kernels by onnxruntime's own quantizer, by the recipe's method."""
+"""ONNX graphs with 8-bit weights, by the recipe's method: tables here, kernels mostly by onnxruntime's quantizer."""
 
 import contextlib
 import logging

@@ -54,9 +54,10 @@ class Classifier:
     ) -> "Classifier":
         """From a model folder with its tokenizer; `settings` are the fields from `sequence_length` on.
 
-        `precision` is what it computes with, see `at_precision`, and `load` what else than JAX computes it. A folder with one label is a model of numbers. Unless
-        given, `sequence_length` is 128, or fewer where the model has fewer positions. Raises UserError when the folder
-        is no model with its tokenizer, has no such head, or is too small for `sequence_length`.
+        `precision` is what it computes with, see `at_precision`, and `load` what else than JAX computes it. A folder
+        with one label is a model of numbers. Unless given, `sequence_length` is 128, or fewer where the model has fewer
+        positions. Raises UserError when the folder is no model with its tokenizer, has no such head, or is too small
+        for `sequence_length`.
         """
         given = labelled_folder(
             path, "classification", "classes", "...", precision, settings, cls.sequence_length, load

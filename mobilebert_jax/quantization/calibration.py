@@ -13,7 +13,7 @@ from mobilebert_jax.models.block import Block
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import Linear
 from mobilebert_jax.models.layers import Dense
-from mobilebert_jax.quantization.recipe import INPUTS, Ranges, Samples
+from mobilebert_jax.quantization.recipe import INPUTS, STATIC, Ranges, Recipe, Samples
 from mobilebert_jax.utils.trees import STACK
 from mobilebert_jax.utils.types import Array, Params
 
@@ -37,6 +37,11 @@ def activation_ranges(model: nn.Module, params: Params, samples: Samples) -> Ran
         own = measure(params, *(samples[name][rows] for name in INPUTS))
         found = {name: _widened(ends, found.get(name, ends)) for name, ends in own.items()}
     return {name: tuple(np.asarray(end, np.float32) for end in ends) for name, ends in found.items()}
+
+
+def make_recipe(model: nn.Module, params: Params, method: str, samples: Samples) -> Recipe:
+    """The recipe of a method; the ranges of `static` are those on the samples, the others have none."""
+    return Recipe(method, activation_ranges(model, params, samples), samples) if method == STATIC else Recipe(method)
 
 
 def _widened(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:

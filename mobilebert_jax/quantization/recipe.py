@@ -1,7 +1,7 @@
 """How a model folder wants to be quantized: two files beside its float32 weights, which int8 everywhere obeys.
 
-`quantization.json` names the method and holds the ranges of activations; `calibration.safetensors` holds the tokens that
-the ranges were measured on, for runtimes that measure their own graphs.
+`quantization.json` names the method and holds the ranges of activations; `calibration.safetensors` holds the tokens
+that the ranges were measured on, for runtimes that measure their own graphs.
 """
 
 import dataclasses

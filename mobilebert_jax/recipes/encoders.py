@@ -34,7 +34,7 @@ def read_encoder(
 ) -> tuple[ModelConfig, Params, Tokenizer]:
     """Config, encoder parameters and tokenizer of a folder; UserError when it does not fit itself or the config.
 
-    A warning says when there is no `pooler`, if it is wanted: the span head does without.
+    The config's `finetune.hidden_act` is the model's, if it is set. A warning says when there is no `pooler`, if it is wanted: the span head does without.
     """
     with warnings.catch_warnings():
         if not pooler:
@@ -46,7 +46,8 @@ def read_encoder(
             f"{model_folder}: the tokenizer has {tokenizer.vocab_size} pieces, the model only {model.cfg.vocab_size}"
         )
     check_length(config, "finetune", model.cfg, str(model_folder))
-    return at_run_time(config, "student", model.cfg), params, tokenizer
+    cfg = at_run_time(config, "student", model.cfg)
+    return cfg.replace(hidden_act=config.finetune.hidden_act or cfg.hidden_act), params, tokenizer
 
 
 def encoder_phase(

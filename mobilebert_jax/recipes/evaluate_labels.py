@@ -41,9 +41,9 @@ def evaluate_labels(
     sequence_length: int = 0,
     precision: str = "float32",
 ) -> dict[str, Any]:
-    """Scores of a model folder with a classifier, or of an export of one, in percent, their mean as `score`, and `examples`, by part.
+    """Scores of a model folder with a classifier in percent, their mean as `score`, and `examples`, by part.
 
-    Of `tokens`: see `evaluate_tokens`.
+    An exported folder is run by its own runtime. Of `tokens`: see `evaluate_tokens`.
 
     `part`: of a GLUE task; by default all that have labels. `test` counts for the test sets of MNLI, too. A part
     without labels has no scores: its predictions go to `output`, as the leaderboard's file, which is packed with those

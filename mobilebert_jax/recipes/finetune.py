@@ -11,9 +11,10 @@ from mobilebert_jax.inference.predictor import span_forward
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.parallel.layout import Layout
+from mobilebert_jax.quantization.recipe import Samples
 from mobilebert_jax.recipes.encoders import encoder_phase, read_encoder
 from mobilebert_jax.recipes.layouts import make_layout
-from mobilebert_jax.recipes.programs import finetune_programs
+from mobilebert_jax.recipes.programs import as_quantized, finetune_programs
 from mobilebert_jax.recipes.questions import (
     QuestionSets,
     answer_all,
@@ -23,6 +24,7 @@ from mobilebert_jax.recipes.questions import (
     question_inputs,
     task_scores,
 )
+from mobilebert_jax.recipes.samples import EXAMPLES, of_questions
 from mobilebert_jax.recipes.selection import SCORE
 from mobilebert_jax.recipes.tuning import Kind, tune_folder
 from mobilebert_jax.tasks.squad_data import Question
@@ -68,12 +70,16 @@ class _QuestionTask:
         self.config, self.sets, self.stopper = config, sets, stopper
         self.cfg, self.encoder, self.tokenizer = read_encoder(config, model_folder)
         self.model = build_model(self.cfg, "qa")
-        self.forward = span_forward(self.model)
+        self.forward = span_forward(as_quantized(config, self.model))
 
     def phase(self) -> Phase:
         """The windows of all training questions."""
         layout = make_layout(self.config)
         return finetune_phase(self.config, self.cfg, self.encoder, self.tokenizer, self.sets.train, layout)
+
+    def samples(self) -> Samples:
+        """Windows of some of the training questions."""
+        return of_questions(self.tokenizer, self.sets.train, self.config.finetune.sequence_length, EXAMPLES)
 
     def figures(self, params: Params) -> dict[str, float]:
         """exact, f1 and their parts in percent; F1 decides."""

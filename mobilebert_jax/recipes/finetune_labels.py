@@ -11,10 +11,11 @@ from ml_collections import ConfigDict
 from mobilebert_jax.inference.classifier import label_forward
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.parallel.layout import Layout
+from mobilebert_jax.quantization.recipe import Samples
 from mobilebert_jax.recipes.encoders import encoder_phase, read_encoder
 from mobilebert_jax.recipes.labels import Sets, load_label_sets
 from mobilebert_jax.recipes.layouts import make_layout
-from mobilebert_jax.recipes.programs import label_model, label_programs
+from mobilebert_jax.recipes.programs import as_quantized, label_model, label_programs
 from mobilebert_jax.recipes.selection import SCORE
 from mobilebert_jax.recipes.settings import check_labels
 from mobilebert_jax.recipes.tuning import Kind, tune_folder
@@ -42,13 +43,17 @@ class _LabelTask:
             config, model_folder, pooler=sets.head == "classification"
         )
         self.model = label_model(self.cfg, sets.labels, sets.head)
-        self.forward = label_forward(self.model)
+        self.forward = label_forward(as_quantized(config, self.model))
         self.buckets = length_buckets(config.finetune.sequence_length, config.finetune.bucketing)
 
     def phase(self) -> Phase:
         """The dev set becomes tokens, too."""
         self.dev = self.sets.heldout(self.tokenizer, self.config.finetune.sequence_length)
         return label_phase(self.config, self.cfg, self.encoder, self.tokenizer, self.sets, make_layout(self.config))
+
+    def samples(self) -> Samples:
+        """Some of the training examples."""
+        return self.sets.samples(self.tokenizer, self.config.finetune.sequence_length)
 
     def figures(self, params: Params) -> dict[str, float]:
         """Every metric of every part, and what decides."""

@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.inference.classifier import predict_labels
 from mobilebert_jax.inference.probabilities import softmax
+from mobilebert_jax.quantization.recipe import Samples
+from mobilebert_jax.recipes.samples import EXAMPLES, of_texts
 from mobilebert_jax.recipes.tokens import TOKENS, TokenSets, load_token_sets
 from mobilebert_jax.tasks.examples import Examples, label_set, make_examples
 from mobilebert_jax.tasks.glue_data import load_glue
@@ -52,6 +54,9 @@ class Sets(Protocol):
 
     def features(self, tokenizer: Tokenizer, settings: ConfigDict) -> LabelFeatures | TokenFeatures:
         """Training batches, by the settings of `config.finetune`."""
+
+    def samples(self, tokenizer: Tokenizer, sequence_length: int) -> Samples:
+        """Some of the training examples, to measure ranges on."""
 
     def heldout(self, tokenizer: Tokenizer, sequence_length: int) -> dict[str, Any]:
         """What is predicted, by part."""
@@ -95,6 +100,10 @@ class LabelSets:
     def features(self, tokenizer: Tokenizer, settings: ConfigDict) -> LabelFeatures:
         """Training batches."""
         return LabelFeatures.build(tokenizer, self.train, settings.sequence_length, settings.bucketing)
+
+    def samples(self, tokenizer: Tokenizer, sequence_length: int) -> Samples:
+        """Some of the training examples, to measure ranges on."""
+        return of_texts(tokenizer, self.train.texts, self.train.text_pairs, sequence_length, EXAMPLES)
 
     def heldout(self, tokenizer: Tokenizer, sequence_length: int) -> dict[str, Pairs]:
         """What is predicted, by part."""

@@ -1,10 +1,14 @@
 """The plan of each phase and the programs of its stages: what is trained how, without any data or parameters."""
 
+from typing import Any
+
 import flax.linen as nn
 from ml_collections import ConfigDict
 
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
+from mobilebert_jax.quantization.arithmetic import Computing
+from mobilebert_jax.quantization.fake import fake_arithmetic
 from mobilebert_jax.recipes.plans import alone_plan, distill_coefficients, distill_plan, transfer_plan
 from mobilebert_jax.recipes.settings import transfer_pair
 from mobilebert_jax.training.alone import AloneProgram
@@ -66,7 +70,7 @@ def distill_programs(config: ConfigDict, teacher: ModelConfig, cfg: ModelConfig)
 def finetune_programs(config: ConfigDict, cfg: ModelConfig) -> Planned:
     """Answer spans."""
     plan = alone_plan("questions", config.finetune.steps, cfg.num_hidden_layers, {"span": 1.0})
-    return plan, (AloneProgram(build_model(cfg, "qa"), {"span": 1.0}),)
+    return plan, (AloneProgram(as_quantized(config, build_model(cfg, "qa")), {"span": 1.0}),)
 
 
 def label_programs(
@@ -75,9 +79,15 @@ def label_programs(
     """A class of `labels` for every text, or a number where there are none; with that head for every word."""
     term = "classification" if labels else "regression"
     plan = alone_plan("labels", config.finetune.steps, cfg.num_hidden_layers, {term: 1.0})
-    return plan, (AloneProgram(label_model(cfg, labels, head), {term: 1.0}),)
+    return plan, (AloneProgram(as_quantized(config, label_model(cfg, labels, head)), {term: 1.0}),)
 
 
 def label_model(cfg: ModelConfig, labels: tuple[str, ...], head: str = "classification") -> nn.Module:
     """The model of `label_programs`; its labels' names go to its folder."""
     return build_model(cfg, head, num_labels=len(labels) or 1, label_names=labels)
+
+
+def as_quantized(config: ConfigDict, model: nn.Module) -> Any:
+    """What has the model's `apply` and computes as `finetune.quantize` says: the model itself where that is empty."""
+    method = config.finetune.quantize
+    return Computing(model, fake_arithmetic(method)) if method else model

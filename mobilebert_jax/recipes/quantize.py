@@ -9,7 +9,7 @@ import jax
 
 from mobilebert_jax.export.hugging_face import STORED, describe, read_stored
 from mobilebert_jax.models.pretrained import check_replaceable, save_pretrained
-from mobilebert_jax.quantization.calibration import activation_ranges
+from mobilebert_jax.quantization.calibration import make_recipe
 from mobilebert_jax.quantization.int8 import quantize_params
 from mobilebert_jax.quantization.recipe import STATIC, Recipe, Samples, WithRecipe
 from mobilebert_jax.recipes.calibration import Wanted, read_samples
@@ -17,7 +17,6 @@ from mobilebert_jax.recipes.questions import THRESHOLDS
 from mobilebert_jax.text.tokenizer import load_tokenizer
 from mobilebert_jax.text.tokenizer_files import TokenizerFiles
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.types import Params
 
 LENGTHS = {True: 384, False: 128}
 """Tokens of a sample where nothing else is said: of questions over passages, of anything else."""
@@ -64,11 +63,6 @@ def quantize_folder(
         "float32_bytes": _bytes(params),
         "int8_bytes": _bytes(stored),
     }
-
-
-def make_recipe(model: nn.Module, params: Params, method: str, samples: Samples) -> Recipe:
-    """The recipe of a method; the ranges of `static` are those on the samples."""
-    return Recipe(method, activation_ranges(model, params, samples), samples) if method == STATIC else Recipe(method)
 
 
 def _fitting(model: nn.Module, task: str, wanted: Wanted) -> Wanted:

@@ -7,9 +7,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mobilebert_jax.models.config import ModelConfig
+from mobilebert_jax.models.config import ACTIVATIONS, ModelConfig
 from mobilebert_jax.models.folder_config import CONFIG, RUN_TIME_FIELDS, read_folder_config
 from mobilebert_jax.optim.optimizer import OptimizerConfig
+from mobilebert_jax.quantization.recipe import METHODS
 from mobilebert_jax.text.corpus import ERRORS
 from mobilebert_jax.text.examples import check_sizes
 from mobilebert_jax.text.splitters import sentence_splitter
@@ -265,9 +266,11 @@ def check_phase(config: ConfigDict, name: str) -> None:
 def check_tuning(config: ConfigDict) -> None:
     """The settings of every fine-tuning; UserError names the one that cannot be."""
     settings = config.finetune
-    for name, choices in (("bad_rows", BAD_ROWS), ("bad_answers", BAD_ROWS), ("select", SELECTIONS)):
+    choices_of = {"bad_rows": BAD_ROWS, "bad_answers": BAD_ROWS, "select": SELECTIONS}
+    choices_of |= {"quantize": ("", *METHODS), "hidden_act": ("", *ACTIVATIONS)}
+    for name, choices in choices_of.items():
         if settings[name] not in choices:
-            raise UserError(f"finetune.{name}={settings[name]!r}: must be one of {', '.join(choices)}")
+            raise UserError(f"finetune.{name}={settings[name]!r}: must be one of {', '.join(filter(None, choices))}")
     if settings.epochs < 0 or settings.patience < 0:
         raise UserError(
             f"finetune.epochs={settings.epochs}, finetune.patience={settings.patience}: must not be negative"

@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.export.exported_folder import computed_in, loader
 from mobilebert_jax.inference.token_classifier import TokenClassifier, predict_words
+from mobilebert_jax.quantization.recipe import Samples
+from mobilebert_jax.recipes.samples import EXAMPLES, of_words
 from mobilebert_jax.tasks.own_data import Columns
 from mobilebert_jax.tasks.token_data import (
     TOKEN_COLUMNS,
@@ -54,6 +56,10 @@ class TokenSets:
     def features(self, tokenizer: Tokenizer, settings: ConfigDict) -> TokenFeatures:
         """Training batches."""
         return TokenFeatures.build(tokenizer, self.train, settings.sequence_length, settings.bucketing)
+
+    def samples(self, tokenizer: Tokenizer, sequence_length: int) -> Samples:
+        """Some of the training sentences, to measure ranges on."""
+        return of_words(tokenizer, self.train.sentences, sequence_length, EXAMPLES)
 
     def heldout(self, tokenizer: Tokenizer, sequence_length: int) -> dict[str, WordRows]:
         """What is predicted, by part."""
@@ -130,14 +136,8 @@ def evaluate_tokens(
     if output:
         write_tags(Path(output) / f"{TOKENS}-dev.conll", tagged, tagger.labels, logits)
     scores = token_scores(tagged, logits.argmax(axis=1), tagger.labels)
-    counts = {"dev": len(tagged)}
-    return {
-        "task": TOKENS,
-        "computed_in": computed_in(model, precision),
-        "examples": counts,
-        **scores,
-        "score": token_score(scores),
-    }
+    found = {"task": TOKENS, "computed_in": computed_in(model, precision), "examples": {"dev": len(tagged)}}
+    return {**found, **scores, "score": token_score(scores)}
 
 
 def write_tags(path: str | Path, tagged: Tagged, labels: tuple[str, ...], logits: np.ndarray) -> None:

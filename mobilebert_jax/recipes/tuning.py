@@ -16,6 +16,8 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.models.pretrained import save_pretrained
 from mobilebert_jax.parallel.processes import exchange, first_says, is_first, on_first, whole
+from mobilebert_jax.quantization.calibration import make_recipe
+from mobilebert_jax.quantization.recipe import STATIC, Samples, WithRecipe
 from mobilebert_jax.recipes.encoders import read_encoder
 from mobilebert_jax.recipes.layouts import check_layout, check_network, make_layout
 from mobilebert_jax.recipes.place import Place, opened
@@ -53,6 +55,9 @@ class Task(Protocol):
 
     def phase(self) -> Phase:
         """The finetune phase without held-out figures; the examples become tokens here."""
+
+    def samples(self) -> Samples:
+        """Some training examples, to measure ranges of activations on."""
 
     def figures(self, params: Params) -> dict[str, float]:
         """Scores on the dev set by name, and `SCORE`, which decides."""
@@ -181,13 +186,17 @@ def _evaluate(task: Task, params: Params, stop: Callable[[], Any]) -> dict[str, 
 def _finish(
     config: ConfigDict, name: str, task: Task, selection: BestOnDev | None, last: Params, workdir: Path
 ) -> dict[str, Any]:
-    """Writes the chosen model, its predictions and results.json; returns the results."""
+    """Writes the chosen model (with its recipe, if it has learnt to be quantized), its predictions and results.json; returns the results."""
     folder, settings = workdir / "finetune", config.finetune
     best_step = selection.chosen()[0] if selection else settings.steps
     params = selection.chosen_params() if selection and settings.select == "best" else last
     params = jax.tree.map(jnp.asarray, params)
+    files = task.tokenizer
+    if settings.quantize:
+        samples = task.samples() if settings.quantize == STATIC else {}
+        files = WithRecipe(files, make_recipe(task.model, params, settings.quantize, samples))
     for place in (folder / "model", workdir / "model"):
-        save_pretrained(place, task.model, params, task.tokenizer)
+        save_pretrained(place, task.model, params, files)
     results = {"task": name, "steps": settings.steps, "best_step": best_step, **task.finish(params, folder)}
     write_json(folder / "results.json", results)
     if selection:

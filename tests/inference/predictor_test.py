@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +45,6 @@ def test_no_windows_call_nothing():
 class CountingModel:
     """A model of one scale that counts how often it is traced."""
 
-import functools
     def __init__(self):
         self.traced = 0
 
@@ -85,7 +86,7 @@ def test_a_window_has_the_same_logits_in_its_bucket_as_at_full_length(zero_pad_e
 
     def predict(batch):
         shapes.append(batch["input_ids"].shape)
-        return functools.partial(span_forward(model), params)(batch)
+        return span_forward(model)(params, batch)
 
     windows = windows_of_every_length()
     whole = predict_windows(predict, windows, window_buckets(LENGTH, False), len(windows))
