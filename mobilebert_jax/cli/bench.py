@@ -54,11 +54,28 @@ def add_bench_options(command: argparse.ArgumentParser) -> None:
     device.add_argument("--lengths", default="128,384", metavar="N,...", help="default: %(default)s")
     device.add_argument("--threads", default="1,2", metavar="N,...", help="default: %(default)s")
     device.set_defaults(config="")
+    text = "what int8 costs on a task by every method, in JAX and in the files that ship"
+    _quantization_options(kinds.add_parser("quantization", help=text, description=text))
     for kind in (transfer, tuning, step, data, load, device):
         kind.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
         _json_option(kind)
     text = "students with and without each kind of transfer, at equal steps and at equal time"
     _strategies_options(kinds.add_parser("strategies", help=text, description=text))
+
+
+def _quantization_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", required=True, metavar="DIR", help="a fine-tuned model folder")
+    command.add_argument("--task", required=True, help="squad2, sst2, ..., classification, regression, tokens")
+    command.add_argument("--dataset", required=True, help="as of evaluate: what is scored")
+    text = "training examples of the task (default: those of the dataset)"
+    command.add_argument("--calibration", default="", metavar="FILE", help=text)
+    text = "folders fine-tuned with finetune.quantize, comma-separated"
+    command.add_argument("--qat", default="", metavar="DIR,...", help=text)
+    command.add_argument("--methods", default="", metavar="NAMES", help="dynamic,weight_only,static (default: all)")
+    command.add_argument("--runtimes", default="", metavar="NAMES", help="jax,onnx,litert (default: all)")
+    command.add_argument("--examples", type=int, default=0, metavar="N", help="to score (default: all)")
+    command.set_defaults(config="")
+    _json_option(command)
 
 
 def _strategies_options(command: argparse.ArgumentParser) -> None:
@@ -82,7 +99,7 @@ def bench(options: argparse.Namespace) -> None:
             raise UserError(f"--{name}={getattr(options, name)}: must be at least 1")
     kinds = {"transfer": _bench_transfer, "step": _bench_step, "data": _bench_data, "load": _bench_load}
     kinds |= {"finetune": _bench_finetune, "save": _bench_save, "strategies": _bench_strategies}
-    kinds |= {"device": _bench_device}
+    kinds |= {"device": _bench_device, "quantization": _bench_quantization}
     kinds[options.what](options)
 
 
@@ -182,6 +199,27 @@ def _bench_device(options: argparse.Namespace) -> None:
     if options.json:
         return _print_json(bench_device(*given))
     print_networks(bench_device(*given, show=print_rows))
+
+
+def _bench_quantization(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.quantization import bench_quantization, print_head, print_row
+    from mobilebert_jax.recipes.exam import Asked
+    from mobilebert_jax.recipes.labels import LABEL_TASKS
+    from mobilebert_jax.recipes.questions import THRESHOLDS
+
+    if options.task not in (*THRESHOLDS, *LABEL_TASKS):
+        raise UserError(f"--task={options.task}: must be one of {', '.join((*THRESHOLDS, *LABEL_TASKS))}")
+    if options.examples < 0:
+        raise UserError(f"--examples={options.examples}: must be at least 1")
+    asked = Asked(options.task, options.dataset, options.examples)
+    qat, methods, runtimes = (
+        tuple(filter(None, getattr(options, name).split(","))) for name in ("qat", "methods", "runtimes")
+    )
+    given = options.model, asked, options.calibration, qat, methods, runtimes
+    if options.json:
+        return _print_json(bench_quantization(*given))
+    print_head(options.task)
+    bench_quantization(*given, show=print_row)
 
 
 def _bench_data(options: argparse.Namespace) -> None:

@@ -22,11 +22,16 @@ def add_quantize_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--examples", type=int, default=0, metavar="N", help="to measure with (default: 128)")
     text = "of the examples (default: 128; of passages 384), or what the model has"
     command.add_argument("--sequence_length", type=int, default=0, help=text)
+    text = "in place of a folder: which layers suffer, each quantized alone and scored on --dataset, of --task"
+    command.add_argument("--sensitivity", action="store_true", help=text)
+    command.add_argument("--dataset", default="", metavar="FILE", help="of --sensitivity, as of evaluate")
+    command.add_argument("--top", type=int, default=20, metavar="N", help="layers to print (default: %(default)s)")
+    command.add_argument("--plot", default="", metavar="FILE", help="of --sensitivity: an SVG")
     command.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
 
 
 def quantize(options: argparse.Namespace) -> None:
-    """A model folder with the recipe of its int8."""
+    """A model folder with the recipe of its int8, or which of its layers suffer from 8 bits."""
     from mobilebert_jax.cli.tables import print_json
     from mobilebert_jax.recipes.calibration import Wanted
     from mobilebert_jax.recipes.place import local_copy
@@ -36,6 +41,8 @@ def quantize(options: argparse.Namespace) -> None:
 
     if options.examples < 0 or options.sequence_length < 0:
         raise UserError(f"--examples={options.examples}, --sequence_length={options.sequence_length}: must be positive")
+    if options.sensitivity:
+        return _sensitivity(options)
     if not options.output:
         raise UserError("quantize: give --output=DIR, where the model with its recipe goes")
     model = local_copy(options.model, "--model")
@@ -45,6 +52,45 @@ def quantize(options: argparse.Namespace) -> None:
         return print_json({**report, "output": options.output})
     _print(report)
     print(f"finished: {options.output}")
+
+
+def _sensitivity(options: argparse.Namespace) -> None:
+    """Layers by how much the model's answers change when each is quantized alone."""
+    from mobilebert_jax.cli.tables import print_json
+    from mobilebert_jax.recipes.exam import Asked
+    from mobilebert_jax.recipes.place import local_copy
+    from mobilebert_jax.recipes.sensitivity import EXAMPLES, measure_sensitivity
+    from mobilebert_jax.report.sensitivity_plot import plot_sensitivity
+    from mobilebert_jax.utils.errors import UserError
+
+    if not options.task or not options.dataset:
+        raise UserError("quantize --sensitivity: give --task= and --dataset=, what the model is scored on")
+    if options.output:
+        raise UserError(f"--output={options.output}: --sensitivity writes no model; --plot=FILE writes a plot")
+    asked = Asked(
+        options.task,
+        options.dataset,
+        options.examples or EXAMPLES,
+        options.sequence_length,
+        _columns(options),
+        options.bad_rows,
+    )
+    model = local_copy(options.model, "--model")
+    report = measure_sensitivity(model, asked, options.method, options.calibration)
+    if options.plot:
+        plot_sensitivity(report, options.plot)
+    print_json(report) if options.json else _print_rows(report, options.top)
+
+
+def _print_rows(report: dict[str, Any], top: int) -> None:
+    print(f"{report['task']}, {report['answers']:,} answers, {report['method']}: {report['score']:.2f} in float32")
+    print(f"  {'quantized alone':<58}{'change':>9}{'agrees':>10}{'lost':>9}")
+    whole = [row for row in report["rows"] if row["layer"] == "all"]
+    layers = [row for row in report["rows"] if row["layer"] != "all"][:top]
+    for row in whole + layers:
+        block = "" if row["block"] < 0 else f" {row['block']}"
+        name = f"{row['layer'].removeprefix('encoder/')}{block}, {row['part']}"
+        print(f"  {name:<58}{row['change']:>9.4f}{row['agreement']:>9.2f}%{row['lost']:>9.2f}")
 
 
 def _columns(options: argparse.Namespace) -> Any:

@@ -171,8 +171,7 @@ def _finetune_settings() -> dict:
         "epochs": 0.0,  # in place of steps; evaluate_every and save_every of 0 then mean once an epoch
         "warmup_share": 0.1,  # of the steps, in place of warmup_steps, where there are epochs
         "select": "best",  # on the dev set, or "last"; this and evaluate_every=0: scored at the end alone
-        # Learn as int8 will compute: dynamic, static or weight_only, as `mobilebert quantize` names them; empty: do not.
-        "quantize": "",
+        "quantize": "",  # learn as int8 will compute: dynamic, static or weight_only, as `mobilebert quantize` has them
         "hidden_act": "",  # in place of the model's own: relu6 bounds what a static range must hold
         "patience": 0,  # evaluations in a row without a better one that end the phase; 0: never
     }

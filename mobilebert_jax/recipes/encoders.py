@@ -34,7 +34,8 @@ def read_encoder(
 ) -> tuple[ModelConfig, Params, Tokenizer]:
     """Config, encoder parameters and tokenizer of a folder; UserError when it does not fit itself or the config.
 
-    The config's `finetune.hidden_act` is the model's, if it is set. A warning says when there is no `pooler`, if it is wanted: the span head does without.
+    The activation is `finetune.hidden_act` where that is set. A warning says when there is no `pooler`, if it is
+    wanted: the span head does without.
     """
     with warnings.catch_warnings():
         if not pooler:

@@ -51,7 +51,7 @@ def quantize_folder(
     files = TokenizerFiles(Path(source))
     samples: Samples = {}
     if method == STATIC:
-        wanted = _fitting(model, task, wanted or Wanted(sequence_length=0))
+        wanted = fitting(model, task, wanted or Wanted(sequence_length=0))
         samples = read_samples(calibration, task, source, load_tokenizer(source), wanted)
     recipe = make_recipe(model, params, method, samples)
     save_pretrained(output, model, params, WithRecipe(files, recipe))
@@ -65,7 +65,7 @@ def quantize_folder(
     }
 
 
-def _fitting(model: nn.Module, task: str, wanted: Wanted) -> Wanted:
+def fitting(model: nn.Module, task: str, wanted: Wanted) -> Wanted:
     """With a length that the model has, the usual one where none is wanted."""
     positions = model.cfg.max_position_embeddings
     length = wanted.sequence_length or min(LENGTHS[task in THRESHOLDS], positions)

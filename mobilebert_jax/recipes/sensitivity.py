@@ -9,27 +9,37 @@ from tqdm import tqdm
 
 from mobilebert_jax.models.pretrained import from_pretrained
 from mobilebert_jax.quantization.calibration import make_recipe
-from mobilebert_jax.quantization.recipe import WEIGHT_ONLY, Recipe, Samples
+from mobilebert_jax.quantization.recipe import STATIC, WEIGHT_ONLY, Recipe
 from mobilebert_jax.quantization.sensitivity import PARTS, Switches, off, switchable, switched, switching
+from mobilebert_jax.recipes.calibration import Wanted, read_samples
 from mobilebert_jax.recipes.exam import Asked, Said, agreement, change, head_of, make_exam
+from mobilebert_jax.recipes.quantize import fitting
+from mobilebert_jax.recipes.samples import EXAMPLES
+from mobilebert_jax.text.tokenizer import load_tokenizer
 from mobilebert_jax.utils.types import Batch, Params
 
 Row = dict[str, Any]
 
 
-def sensitivity(model: str | Path, asked: Asked, method: str, samples: Samples) -> dict[str, Any]:
+def measure_sensitivity(model: str | Path, asked: Asked, method: str, calibration: str = "") -> dict[str, Any]:
     """`rows` of all layers, the most sensitive first, and of all together; `score`: of the model in float32.
 
     A row: `layer` (a parameter's name), `block` (its number; -1 outside the stack), `part` ("weights", "activations";
     of `all`, "both"), `change` (root mean square of the logits' difference over their deviation), `agreement` with
     float32 (see `exam.agreement`), `score` and `lost` points.
 
+    `calibration`: of `static`, training examples of the task, by default those of `asked.dataset`.
+
     Raises:
-        UserError: as `make_exam`.
+        UserError: as `make_exam` and `read_samples`.
     """
+    exam = make_exam(model, asked)
     network, params = from_pretrained(model, head=head_of(asked.task))
+    wanted = fitting(network, asked.task, Wanted(EXAMPLES, asked.sequence_length, asked.columns, asked.bad_rows))
+    given = calibration or asked.dataset
+    samples = read_samples(given, asked.task, model, load_tokenizer(model), wanted) if method == STATIC else {}
     recipe = make_recipe(network, params, method, samples)
-    exam, computing = make_exam(model, asked), switching(network, recipe)
+    computing = switching(network, recipe)
 
     @jax.jit
     def forward(params: Params, switches: Switches, batch: Batch) -> Any:

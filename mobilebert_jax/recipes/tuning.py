@@ -186,7 +186,10 @@ def _evaluate(task: Task, params: Params, stop: Callable[[], Any]) -> dict[str, 
 def _finish(
     config: ConfigDict, name: str, task: Task, selection: BestOnDev | None, last: Params, workdir: Path
 ) -> dict[str, Any]:
-    """Writes the chosen model (with its recipe, if it has learnt to be quantized), its predictions and results.json; returns the results."""
+    """Writes the chosen model, its predictions and results.json; returns the results.
+
+    A recipe lies beside a model that has learnt to be quantized.
+    """
     folder, settings = workdir / "finetune", config.finetune
     best_step = selection.chosen()[0] if selection else settings.steps
     params = selection.chosen_params() if selection and settings.select == "best" else last
