@@ -254,7 +254,7 @@ def _finetune_options(command: argparse.ArgumentParser) -> None:
 
 
 def _evaluate_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", default="", help="a fine-tuned model folder")
+    command.add_argument("--model", default="", help="a fine-tuned model folder, or an exported one")
     command.add_argument("--predictions", default="", help="predictions.json of SQuAD to score instead of a model")
     text = "SQuAD json, builtin:python-docs-qa, GLUE's folder, your own .tsv, .jsonl or CoNLL file, hf:, tfds:"
     command.add_argument("--dataset", default="", help=text)
@@ -263,7 +263,7 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--part", default="", help="of GLUE: dev, test, ... (default: the parts with labels)")
     command.add_argument("--output", default="", help="folder for predictions, and for what GLUE's leaderboard takes")
     command.add_argument("--batch_size", type=int, default=32, help="default: %(default)s")
-    text = "what the model computes with (default: %(default)s); int8: kernels and tables, activations on the fly"
+    text = "what the model computes with (default: %(default)s); int8: see quantize"
     command.add_argument("--precision", default="float32", choices=PRECISIONS, help=text)
     text = "of labelled texts (default: 128), of windows over passages (384), or what the model has"
     command.add_argument("--sequence_length", type=int, default=0, help=text)

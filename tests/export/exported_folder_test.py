@@ -32,13 +32,13 @@ def start_logits(load, path, precision):
 
 def test_an_exported_folder_says_what_its_model_says(tmp_path):
     model = save(tmp_path / "model", Recipe())
-    export_model(model, tmp_path / "out", "stablehlo", lengths=(9, 16))
+    export_model(model, tmp_path / "out", "stablehlo", lengths=(9, 11))
     assert (exported_format(tmp_path / "out"), exported_format(model)) == ("stablehlo", "")
     assert computed_in(tmp_path / "out", "float32") == "stablehlo float32" and computed_in(model, "int8") == "int8"
     assert loader(tmp_path / "out") is load_exported and loader(model) is in_jax
     cfg, run = load_exported(tmp_path / "out", "qa", "float32")
     found = run(BATCH).start_logits
-    assert cfg.max_position_embeddings == 16 and found.shape == BATCH["input_ids"].shape
+    assert cfg.max_position_embeddings == 11 and found.shape == BATCH["input_ids"].shape
     assert relative_error(found[SEEN], start_logits(in_jax, model, "float32")[SEEN]) < 1e-5
     with pytest.raises(UserError, match="no int8 file of stablehlo in it"):
         load_exported(tmp_path / "out", "qa", "int8")
@@ -53,7 +53,7 @@ def test_int8_files_obey_the_recipe(format, library, method, tmp_path):
     pytest.importorskip(library)
     recipe = make_recipe(MODEL, random_params(MODEL), method, BATCH if method == "static" else {})
     model = save(tmp_path / "model", recipe)
-    report = export_model(model, tmp_path / "out", format, precisions=("int8",), lengths=(16,))
+    report = export_model(model, tmp_path / "out", format, precisions=("int8",), lengths=(11,))
     (file,) = report["files"].values()
     assert file["method"] == method
     found = start_logits(load_exported, tmp_path / "out", "int8")

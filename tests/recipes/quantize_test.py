@@ -78,9 +78,8 @@ def test_layers_are_told_by_how_much_they_change_the_answers(tuned):
     rows = report["rows"]
     assert [row["part"] for row in rows[:2]] == ["both", "weights"] and rows[0]["change"] == rows[1]["change"] > 0
     changes = [row["change"] for row in rows[2:]]
-    assert changes == sorted(changes, reverse=True) and len({(r["layer"], r["block"]) for r in rows[2:]}) == len(
-        changes
-    )
+    assert changes == sorted(changes, reverse=True)
+    assert len({(row["layer"], row["block"]) for row in rows[2:]}) == len(changes)
     assert all(row["score"] + row["lost"] == pytest.approx(report["score"]) for row in rows)
     with pytest.raises(UserError, match="has no head for squad2"):
         measure_sensitivity(model, Asked("squad2", str(glue)), "weight_only")
