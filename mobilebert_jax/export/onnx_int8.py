@@ -98,7 +98,7 @@ def _quantize_tables(model: Any) -> None:
     }
     nodes, done = [], set()
     for node in model.graph.node:
-        table = node.input[0] if node.op_type == "Gather" and node.input[0] in weights else ""
+        table = node.input[0] if _takes_rows(node) and node.input[0] in weights else ""
         if not table:
             nodes.append(node)
             continue
@@ -107,6 +107,10 @@ def _quantize_tables(model: Any) -> None:
             stored = quantize(numpy_helper.to_array(weights[table]), -1)
             _replace(model, table, dict(zip(names, (stored.values, stored.scale), strict=True)))
             done.add(table)
+            if any(table in other.input and not _takes_rows(other) for other in model.graph.node):  # tied to a head
+                _replace(model, "", {f"{table}_scales": stored.scale[:, 0]})
+                given = [names[0], f"{table}_scales"]
+                nodes.insert(0, helper.make_node("DequantizeLinear", given, [table], name=f"{table}_floats", axis=0))
         ids, (rows,), own = node.input[1], node.output, node.name or node.output[0]
         parts = [f"{rows}_{part}" for part in ("int8", "scale", "float")]
         nodes += [
@@ -116,6 +120,10 @@ def _quantize_tables(model: Any) -> None:
             helper.make_node("Mul", [parts[2], parts[1]], [rows], name=f"{own}_scaled"),
         ]
     _with_nodes(model, nodes)
+
+
+def _takes_rows(node: Any) -> bool:
+    return node.op_type == "Gather" and all(each.i == 0 for each in node.attribute if each.name == "axis")
 
 
 def _replace(model: Any, name: str, arrays: dict[str, Any]) -> None:
