@@ -15,8 +15,8 @@ from mobilebert_jax.cli.flags import default_workdir, load_config, load_with_sou
 from mobilebert_jax.cli.inspection_tables import print_contents, print_differences, print_ranges, print_statistics
 from mobilebert_jax.cli.label_tables import print_glue, print_label_results, print_label_scores, print_repeats
 from mobilebert_jax.cli.plan import plan  # noqa: F401 (a command too)
-from mobilebert_jax.cli.serve import serve  # noqa: F401 (a command too)
 from mobilebert_jax.cli.quantize import quantize  # noqa: F401 (a command too)
+from mobilebert_jax.cli.serve import serve  # noqa: F401 (a command too)
 from mobilebert_jax.cli.tables import print_answers, print_estimate, print_json, print_results, print_scores
 from mobilebert_jax.cli.weights import export_weights, import_weights  # noqa: F401 (commands too)
 from mobilebert_jax.models.folder_config import CONFIG, read_folder_config

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from mobilebert_jax.cli.bench import add_bench_options
 from mobilebert_jax.cli.plan import add_plan_options
-from mobilebert_jax.cli.serve import add_serve_options
 from mobilebert_jax.cli.quantize import add_quantize_options
+from mobilebert_jax.cli.serve import add_serve_options
 from mobilebert_jax.cli.weights import add_export_options, add_import_options
 from mobilebert_jax.training.stopping import Stopper, given_up
 from mobilebert_jax.utils.allocator import accelerator_files, keep_freed_memory

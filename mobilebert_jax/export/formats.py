@@ -143,9 +143,7 @@ def onnx_files(
         yield Exported(ONNX_NAMES[precision], precision, content, lambda content=content: onnx.Runner(content), shapes)
 
 
-def _litert_files(
-    form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str], recipe: Recipe
-) -> Any:
+def _litert_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str], recipe: Recipe) -> Any:
     from mobilebert_jax.export import litert
 
     for length in lengths:
@@ -155,9 +153,7 @@ def _litert_files(
             yield Exported(name, precision, content, lambda content=content: litert.Runner(content), ((1, length),))
 
 
-def _stablehlo_files(
-    form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str], recipe: Recipe
-) -> Any:
+def _stablehlo_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str], recipe: Recipe) -> Any:
     from mobilebert_jax.export import stablehlo
 
     for length in lengths:

@@ -3,6 +3,7 @@
 jax2onnx translates the inference-only form; `onnx_int8` makes the 8-bit file of that.
 """
 
+import logging
 import warnings
 from typing import Any
 

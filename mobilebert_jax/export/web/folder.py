@@ -21,6 +21,7 @@ from mobilebert_jax.inference.folders import tokenizer_and_length
 from mobilebert_jax.inference.question_answerer import CANDIDATES, QuestionAnswerer
 from mobilebert_jax.models.folder_config import CONFIG, folder_config
 from mobilebert_jax.models.heads import MobileBertForQuestionAnswering
+from mobilebert_jax.quantization.recipe import read_recipe
 from mobilebert_jax.text.backend import backend_settings
 from mobilebert_jax.text.lengths import window_buckets
 from mobilebert_jax.text.tokenizer import Tokenizer
@@ -67,8 +68,9 @@ def export_web(
         copy_runtime(folder / RUNTIME, (*WASM, *(WEBGPU if "float32" in precisions else ())))
         place = folder / MODEL
         place.mkdir()
-        files = onnx_files(inference_form(model, params), (model.cfg.max_position_embeddings,), precisions)
-        written = write_checked(place, files, model, params)
+        recipe = read_recipe(source)
+        files = onnx_files(inference_form(model, params), (model.cfg.max_position_embeddings,), precisions, recipe)
+        written = write_checked(place, files, model, params, recipe)
         write_json(place / CONFIG, folder_config(model))
         tokenizer.save(place)
         write_json(place / CHARACTERS, character_kinds(), indent=None)
