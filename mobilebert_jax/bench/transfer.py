@@ -1,14 +1,16 @@
 """`bench transfer`: what a progressive stage costs, beside what it replaces, and that both do the same.
 
-Five ways to make the same step, timed in turn on the same batch (median of the repeats, so that a drifting machine
+Six ways to make the same step, timed in turn on the same batch (median of the repeats, so that a drifting machine
 slows all of them alike):
 
     ours        `BlockProgram`: forward to block l, backward through block l alone, one program for all stages
     reference   the original's way, in linen's own dense layers: both networks whole, backward through everything,
                 gates on loss and update
-    whole       the same walk in this package's dense layers: what is left when only the stage's shape differs
+    whole       the same walk in this package's dense layers: what is left when only the stage's shape differs; it is
+                also a step of joint transfer, whatever the stage
     truncated   both networks cut at block l, lower blocks stopped: one program a stage, as TF2 Model Garden has it
     soft        `PrefixProgram`: blocks 0..l learn
+    local       `LocalProgram`: all blocks at once, each from its own loss; in the place of one step of every stage
 """
 
 import dataclasses
@@ -36,6 +38,7 @@ from mobilebert_jax.recipes.defaults import default_config
 from mobilebert_jax.recipes.plans import transfer_plan
 from mobilebert_jax.recipes.settings import learning_rate, model_config, optimizer_config, transfer_pair
 from mobilebert_jax.training.joint import PairProgram
+from mobilebert_jax.training.local import LocalProgram
 from mobilebert_jax.training.program import LearningRate, Program, TrainState, control_at, init_state, make_step
 from mobilebert_jax.training.stages import Plan
 from mobilebert_jax.training.transfer import BlockProgram, PrefixProgram, Transfer
@@ -44,7 +47,7 @@ from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Batch, Params
 
 SOFT_RATE = 0.3
-WAYS = ("ours", "reference", "whole", "truncated", "soft")
+WAYS = ("ours", "reference", "whole", "truncated", "soft", "local")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Way:
 
     def run(self, setting: Setting, state: TrainState, rest: Params, block: int) -> tuple[TrainState, dict, float]:
         """One step and its seconds."""
-        control = control_at(self.plan, block)
+        control = control_at(self.plan, self.stage(block))
         started = time.perf_counter()
         state, metrics = self.step(state, rest, setting.teacher, setting.batch, control)
         jax.block_until_ready(state)
@@ -79,8 +82,13 @@ class Way:
         """The state in the middle of a stage, where the learning rate is not 0."""
         trained, rest = self.program.cut(setting.student, block)
         trained = jax.tree.map(jnp.copy, trained)
-        middle = self.plan.start(block) + self.plan.stages[block].steps // 2
+        stage = self.stage(block)
+        middle = self.plan.start(stage) + self.plan.stages[stage].steps // 2
         return init_state(trained, setting.optimizer, middle), rest
+
+    def stage(self, block: int) -> int:
+        """The stage in which a block learns; there may be one for all."""
+        return min(block, len(self.plan.stages) - 1)
 
 
 def bench_transfer(
@@ -123,10 +131,28 @@ def bench_transfer(
         "repeats": repeats,
         "stages": stages,
         "sums": {name: sum(row[name] for row in stages) for name in names},
-        "compilations": {name: made[name].step._cache_size() for name in ("ours", "soft") if name in made},
-        "memory": {name: _memory(made[name], setting) for name in ("ours", "reference", "soft") if name in made},
+        "at_once": at_once(stages),
+        "compilations": {name: made[name].step._cache_size() for name in ("ours", "soft", "local") if name in made},
+        "memory": {name: _memory(way, setting) for name, way in made.items()},
         "peak_process_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
+
+
+def at_once(stages: Sequence[dict[str, float]]) -> dict[str, float]:
+    """What one step of all blocks at once takes, the median over the rows, and how it compares; {} where none is timed.
+
+    `progressive_over_local`: one step of each of our stages over one local step, which trains every block as well.
+    `local_over_joint`: over a step of joint transfer, which differentiates the whole student.
+    """
+    if "local" not in stages[0]:
+        return {}
+    local = statistics.median(row["local"] for row in stages)
+    found = {"local": local, "progressive_over_local": sum(row["ours"] for row in stages) / local}
+    if "whole" in stages[0]:
+        found["joint"] = statistics.median(row["whole"] for row in stages)
+        # Row by row: both were timed in turn there, so that a drifting machine slows both alike.
+        found["local_over_joint"] = statistics.median(row["local"] / row["whole"] for row in stages)
+    return found
 
 
 def _paper_config() -> ConfigDict:
@@ -145,7 +171,7 @@ def _setting(config: ConfigDict, batch_size: int, sequence_length: int) -> tuple
             longest = f"model.{which}.max_position_embeddings is {cfg.max_position_embeddings}"
             raise UserError(f"--sequence_length={sequence_length}: {longest}")
     pair = transfer_pair(config, teacher, student)
-    plan = transfer_plan(config, student.num_hidden_layers)
+    plan = _plan(config, student.num_hidden_layers)
     rng = np.random.default_rng(0)
     lengths = rng.integers(sequence_length // 2, sequence_length + 1, batch_size)
     mask = (np.arange(sequence_length) < lengths[:, None]).astype(np.int32)
@@ -168,17 +194,25 @@ def _parameters(cfg: ModelConfig, seed: int) -> Params:
 def _ways(config: ConfigDict, transfer: Transfer, setting: Setting) -> dict[str, Way]:
     """All but the truncated ones, which are made a stage."""
     blocks = transfer.pair.student.num_hidden_layers
-    hard = transfer_plan(config, blocks)
-    soft_config = ConfigDict(config.to_dict())
-    soft_config.transfer.lower_rate = SOFT_RATE
-    soft = transfer_plan(soft_config, blocks)
+    hard, soft = _plan(config, blocks), _plan(config, blocks, lower_rate=SOFT_RATE)
     programs = {
         "ours": (BlockProgram(transfer), hard),
         "reference": (PlainProgram(transfer, transfer.coefficients, blocks_only=True), hard),
         "whole": (PairProgram(transfer, transfer.coefficients, blocks_only=True), hard),
         "soft": (PrefixProgram(transfer), soft),
+        "local": (
+            LocalProgram(transfer, transfer.coefficients, blocks_only=True),
+            _plan(config, blocks, strategy="local", joint_share=0.0),
+        ),
     }
     return {name: _way(program, plan, setting) for name, (program, plan) in programs.items()}
+
+
+def _plan(config: ConfigDict, blocks: int, **settings: Any) -> Plan:
+    """The stages of progressive transfer with hard freezing, or of what `settings` say."""
+    config = ConfigDict(config.to_dict())
+    config.transfer.update({"strategy": "progressive", "lower_rate": 0.0, **settings})
+    return transfer_plan(config, blocks)
 
 
 def _checked_ways(ways: Sequence[str]) -> tuple[str, ...]:
@@ -253,9 +287,9 @@ def relative_error(tree: Params, expected: Params) -> float:
 
 def _memory(way: Way, setting: Setting) -> dict[str, int]:
     """Bytes of temporaries as compiled, and of the optimizer's slots."""
-    block = len(way.plan.stages) - 1
-    state, rest = way.start(setting, block)
-    compiled = way.step.lower(state, rest, setting.teacher, setting.batch, control_at(way.plan, block)).compile()
+    last = len(way.plan.stages) - 1
+    state, rest = way.start(setting, last)
+    compiled = way.step.lower(state, rest, setting.teacher, setting.batch, control_at(way.plan, last)).compile()
     return {
         "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
         "slot_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state.opt_state)),
@@ -279,11 +313,20 @@ def print_stage(row: dict[str, Any]) -> None:
 def print_sums(report: dict[str, Any]) -> None:
     """What stands below the rows: sums, compilations, memory."""
     _print_row("sum", report["sums"], "")
+    if report["at_once"]:
+        _print_at_once(report["at_once"], len(report["stages"]))
     print("compilations for all stages: " + ", ".join(f"{way} {n}" for way, n in report["compilations"].items()))
     for name, sizes in report["memory"].items():
         temporary, slots = (sizes[kind] / 2**20 for kind in ("temporary_bytes", "slot_bytes"))
         print(f"{name:>10}: temporaries {temporary:8.1f} MiB, optimizer slots {slots:8.1f} MiB")
     print(f"peak memory of this process: {report['peak_process_bytes'] / 2**30:.2f} GiB", flush=True)
+
+
+def _print_at_once(found: dict[str, float], stages: int) -> None:
+    print(f"local step {found['local']:.3f}; a step of each of our {stages} stages over it", end=" ")
+    print(f"{found['progressive_over_local']:.1f}")
+    if "joint" in found:
+        print(f"joint step {found['joint']:.3f}; local over joint {found['local_over_joint']:.3f}")
 
 
 def _print_row(name: str, seconds: dict[str, float], errors: str) -> None:

@@ -55,6 +55,9 @@ def print_plan(found: Row) -> None:
     steps = sum(row["steps"] for row in found["phases"])
     rows.append(("together", [f"{steps:,}", "", f"{found['days']:.2f}", f"{found['chip_hours']:,.0f}"]))
     print_table("the recipe, at least", RECIPE, rows)
+    if ways := found.get("transfer_ways"):
+        title = f"transfer, {ways['steps_a_block']:,} steps a block"
+        print_table(title, TRANSFER, [(row["way"], _way(row)) for row in ways["rows"]])
 
 
 def print_search(found: Row) -> None:
@@ -77,6 +80,7 @@ SEARCH = ["mesh", "step at least, ms", "largest batch a device"]
 MEMORY = ["arguments", "results", "temporaries", "code", "held", "needed", "available"]
 WORK = ["TFLOP", "products", "GB moved", "collectives, MB"]
 TIME = ["compute", "memory", "ici", "dcn", "step", "bound by"]
+TRANSFER = ["steps", "step at least, ms", "GiB a device", "chip-hours"]
 RECIPE = ["steps", "examples/s a host", "days", "chip-hours"]
 
 
@@ -119,6 +123,13 @@ def _time(row: Row) -> list[str]:
 def _recipe(row: Row, chips: int) -> list[str]:
     hours = row["days"] * 24 * chips
     return [f"{row['steps']:,}", f"{row['examples_per_second_per_host']:,.0f}", f"{row['days']:.2f}", f"{hours:,.0f}"]
+
+
+def _way(row: Row) -> list[str]:
+    if "chip_hours" not in row:
+        return [f"{row['steps']:,}", "does not fit", "", ""]
+    figures = f"{1000 * row['seconds']:.3g}", f"{row['memory'] / GIB:.2f}", f"{row['chip_hours']:,.0f}"
+    return [f"{row['steps']:,}", *figures]
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> None:

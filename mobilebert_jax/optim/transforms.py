@@ -61,19 +61,23 @@ def scale_by_moments(
         *,
         multipliers: Any = None,
         fresh: bool | Array = False,
+        learns: bool | Array = True,
         **_: Any,
     ) -> tuple[Any, MomentsState]:
+        before = state
         state = jax.tree.map(lambda slot: jnp.where(fresh, jnp.zeros_like(slot), slot), state)
         mu = jax.tree.map(lambda m, grad: b1 * m + (1.0 - b1) * grad, state.mu, grads)
         nu = jax.tree.map(lambda v, grad: b2 * v + (1.0 - b2) * jnp.square(grad), state.nu, grads)
         mu, nu = zero_frozen(mu, multipliers), zero_frozen(nu, multipliers)
-        if not bias_correction:
-            direction = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu)
-            return direction, MomentsState(mu, nu)
-        count = zero_frozen(jax.tree.map(lambda steps: steps + 1, state.count), multipliers)
-        mu_hat, nu_hat = _corrected(mu, count, b1), _corrected(nu, count, b2)
-        direction = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu_hat, nu_hat)
-        return direction, MomentsState(mu, nu, count)
+        count = None
+        if bias_correction:
+            count = zero_frozen(jax.tree.map(lambda steps: steps + 1, state.count), multipliers)
+        made = jax.tree.map(lambda new, old: jnp.where(learns, new, old), MomentsState(mu, nu, count), before)
+        # What follows reads the new moments, so that they can lie where the old ones did.
+        mu, nu, count = made = jax.lax.optimization_barrier(made)
+        if bias_correction:
+            mu, nu = _corrected(mu, count, b1), _corrected(nu, count, b2)
+        return jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu), made
 
     return optax.GradientTransformationExtraArgs(init, update)
 

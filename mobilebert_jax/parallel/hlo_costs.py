@@ -86,8 +86,11 @@ def _walk(module: Module, name: str, times: float, loops: tuple[str, ...]) -> It
         )
         if each.opcode == "while":
             yield from _walk_loop(module, computation, each, times, loops)
-        elif each.opcode in ("call", "conditional", "async-start"):
-            # All branches of a conditional: none of our programs has one.
+        elif each.opcode == "conditional":
+            # Which branch runs is known at run time only: at most the one with most products.
+            branches = [tuple(_walk(module, called, times, loops)) for called in each.called]
+            yield from max(branches, key=lambda branch: sum(part.times * part.flops.matrix for part in branch))
+        elif each.opcode in ("call", "async-start"):
             for called in each.called:
                 yield from _walk(module, called, times, loops)
 

@@ -24,6 +24,7 @@ from mobilebert_jax.recipes.layouts import make_layout
 from mobilebert_jax.recipes.plan_fit import what_fits
 from mobilebert_jax.recipes.plan_report import DAY, Memory, StepCost, mean_cost, memory_of, step_cost
 from mobilebert_jax.recipes.plan_steps import PhaseSteps, phase_steps
+from mobilebert_jax.recipes.plan_ways import compared_ways
 from mobilebert_jax.recipes.settings import PHASES, active_phases, at_run_time, check_config, model_config
 from mobilebert_jax.text.tokenizer import load_tokenizer
 from mobilebert_jax.training.program import Program
@@ -64,7 +65,24 @@ def plan_recipe(
         except DoesNotFit as error:
             work = functools.partial(fits, name=steps.name, layout=layout, place=place, show=show)
             raise DoesNotFit(f"{error}; {what_fits(config, steps.name, layout, work)}") from error
-    return report(place, layout, config, rows)
+    found = report(place, layout, config, rows)
+    if "transfer" in names:
+        found["transfer_ways"] = _transfer_ways(config, layout, place, show)
+    return found
+
+
+def _transfer_ways(config: ConfigDict, layout: Layout, place: Topology, show: Callable[[str], None]) -> Row:
+    """Every way of transfer beside the config's own; a way whose step does not fit has no figures."""
+
+    def row_of(changed: ConfigDict) -> Row | None:
+        (steps,) = phase_steps(changed, ("transfer",), *networks(changed))
+        try:
+            return phase_row(steps, layout, place, show)
+        except DoesNotFit:
+            return None
+
+    blocks = networks(config)[1].num_hidden_layers
+    return compared_ways(config, blocks, place.chips, row_of)
 
 
 def _without_idle_questions(

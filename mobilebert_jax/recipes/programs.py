@@ -39,18 +39,21 @@ def stage_programs(plan: Plan, transfer: Transfer) -> tuple[Program, ...]:
     """The cheapest program for each stage; stages of one kind share one program, hence one compilation."""
     made: dict[tuple, Program] = {}
 
+    def kind(stage: Stage) -> tuple:
+        local = (stage.inputs, stage.gated) if stage.walk == "local" else ()
+        return stage.walk, *local, *stage.coefficients.items()
+
     def make(stage: Stage) -> Program:
         if stage.walk == "block":
             return BlockProgram(transfer)
         if stage.walk == "prefix":
             return PrefixProgram(transfer, with_embeddings=transfer.pair.tf1_compat)
         if stage.walk == "local":
-            return LocalProgram(transfer, stage.coefficients, blocks_only=True, feeds=stage.inputs == "teacher")
+            settings = {"gated": stage.gated, "feeds": stage.inputs == "teacher"}
+            return LocalProgram(transfer, stage.coefficients, blocks_only=True, **settings)
         return PairProgram(transfer, stage.coefficients, stage.trains_blocks_only)
 
-    return tuple(
-        made.setdefault((stage.walk, stage.inputs, *stage.coefficients.items()), make(stage)) for stage in plan.stages
-    )
+    return tuple(made.setdefault(kind(stage), make(stage)) for stage in plan.stages)
 
 
 def distill_programs(config: ConfigDict, teacher: ModelConfig, cfg: ModelConfig) -> Planned:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from mobilebert_jax.models.encoder import REMAT
 from mobilebert_jax.models.heads import MobileBertForPreTraining
+from mobilebert_jax.models.masks import Mask
 from mobilebert_jax.objectives.terms import weighted_total
 from mobilebert_jax.training.alone import general_multipliers, head_counts, pretraining_sums
 from mobilebert_jax.training.program import Control
@@ -88,7 +89,7 @@ class PairProgram:
             teacher_hidden, student_hidden = carry
             block, first, last = layer
             with of_teacher():
-                teacher_in = walk(pair.teacher, stack, teacher_hidden, mask, first, last)
+                teacher_in = self.entering(stack, teacher_hidden, mask, first, last)
                 teacher_block = take(stack, last)
                 teacher_out = run_block(pair.teacher, teacher_block, teacher_in, mask).hidden
             student_hidden, sums = student_side(block, student_hidden, teacher_block, teacher_in, teacher_out)
@@ -102,6 +103,12 @@ class PairProgram:
         """For each block of the student, both [L]: the first of the teacher's since the block below, and its own."""
         mapped = jnp.asarray(self.transfer.pair.layer_map)
         return jnp.concatenate([jnp.zeros(1, mapped.dtype), mapped[:-1] + 1]), mapped
+
+    def entering(self, stack: Params, hidden: Array, mask: Mask, first: Array, last: Array) -> Array:
+        """What enters the teacher's block `last`, from what enters its block `first`."""
+        pair = self.transfer.pair
+        # A loop that never runs would still keep a block's parameters.
+        return walk(pair.teacher, stack, hidden, mask, first, last) if pair.skips else hidden
 
     def embedded(self, teacher: Params, student: Params, batch: Batch) -> tuple[Array, Array]:
         """What enters block 0 of teacher and student, [B, S, H]."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from mobilebert_jax.objectives.terms import weighted_total
 from mobilebert_jax.training.joint import PairProgram
 from mobilebert_jax.training.program import Control
-from mobilebert_jax.training.walks import block_mask, run_block, take, walk
+from mobilebert_jax.training.walks import block_mask, run_block, take
 from mobilebert_jax.utils.placement import constrain, of_teacher
 
 
@@ -18,10 +18,11 @@ class LocalProgram(PairProgram):
     """The walk in common whose gradients stop at the blocks' borders; the trained tree is the stack.
 
     The scan's body runs the teacher's block, takes value and gradient of the student's block with its input stopped,
-    and emits the gradient: nothing is stored between layers. A block whose rate or weight is 0 runs forward only.
-    `feeds`: the teacher's hidden states enter the blocks that `Control.fed` names.
+    and emits the gradient: nothing is stored between layers. `gated`: a block whose rate or weight is 0 at a step runs
+    forward only then. `feeds`: the teacher's hidden states enter the blocks that `Control.fed` names.
     """
 
+    gated: bool = False
     feeds: bool = False
     name: str = "local"
     independent: ClassVar[bool] = True
@@ -37,7 +38,7 @@ class LocalProgram(PairProgram):
             teacher_hidden, hidden = carry
             block, first, last, weight, rate, fed = layer
             with of_teacher():
-                entered = walk(pair.teacher, stack, teacher_hidden, mask, first, last)
+                entered = self.entering(stack, teacher_hidden, mask, first, last)
                 target = run_block(pair.teacher, take(stack, last), entered, mask, scores=True)
             if self.feeds:
                 hidden = constrain(jnp.where(fed, entered, hidden), ("batch", "length", "embed"))
@@ -50,8 +51,9 @@ class LocalProgram(PairProgram):
             def idle(block):
                 return jax.tree.map(jnp.zeros_like, block), loss(block)[1]
 
+            learn = jax.grad(loss, has_aux=True)
             learns = (rate > 0) & (weight != 0)
-            grads, (hidden, sums) = jax.lax.cond(learns, jax.grad(loss, has_aux=True), idle, block)
+            grads, (hidden, sums) = jax.lax.cond(learns, learn, idle, block) if self.gated else learn(block)
             return (target.hidden, hidden), (grads, sums)
 
         settings = control.block_weights, control.block_rates, fed

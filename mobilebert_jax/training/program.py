@@ -160,6 +160,13 @@ def make_step(
         factor = jnp.where(control.background, schedules.background(stage_step, control.steps), 1.0)
         multipliers = program.multipliers(state.trained, control, factor)
         rate = learning_rate(state.step)
+        norm = (block_norms if program.independent else global_norm)(grads, multipliers)
+        metrics = {name: term_mean(value, counts[name]) for name, value in sums.items()}
+        # The counts too: a weight that is no number would otherwise pass for a batch with nothing to count.
+        finite = all_finite(norm) & all_finite(metrics) & all_finite(counts)
+        skipped = state.skipped + ~finite
+        healthy = state.healthy & (skipped <= nonfinite_skips)
+        learns = state.healthy & finite
         updates, opt_state = tx.update(
             grads,
             state.opt_state,
@@ -167,19 +174,13 @@ def make_step(
             learning_rate=rate,
             multipliers=multipliers,
             fresh=stage_step == 0,
+            learns=learns,
         )
         trained = apply_updates(state.trained, updates, multipliers)
-        norm = (block_norms if program.independent else global_norm)(grads, multipliers)
-        metrics = {name: term_mean(value, counts[name]) for name, value in sums.items()}
-        # The counts too: a weight that is no number would otherwise pass for a batch with nothing to count.
-        finite = all_finite(norm) & all_finite(metrics) & all_finite(counts)
-        skipped = state.skipped + ~finite
-        healthy = state.healthy & (skipped <= nonfinite_skips)
-        keep = lambda new, old: jnp.where(state.healthy & finite, new, old)  # noqa: E731
         new_state = TrainState(
             step=state.step + 1,
-            trained=jax.tree.map(keep, trained, state.trained),
-            opt_state=jax.tree.map(keep, opt_state, state.opt_state),
+            trained=jax.tree.map(lambda new, old: jnp.where(learns, new, old), trained, state.trained),
+            opt_state=opt_state,
             healthy=healthy,
             skipped=skipped,
         )

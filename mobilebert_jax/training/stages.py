@@ -136,6 +136,11 @@ class Stage:
         return "pair"
 
     @property
+    def gated(self) -> bool:
+        """True when not every block learns at every step."""
+        return bool(self.block_spans) or not all(self.block_rates) or not all(self.block_weights)
+
+    @property
     def trains_blocks_only(self) -> bool:
         """True when embeddings, pooler and heads stay as they are."""
         return not self.embedding_rate and not self.head_rate

@@ -43,6 +43,11 @@ class Pair:
                 f"{teacher_blocks - 1} are needed, one for each block of the student"
             )
 
+    @property
+    def skips(self) -> bool:
+        """Whether the layer map leaves out teacher blocks below its last one."""
+        return self.layer_map != tuple(range(len(self.layer_map)))
+
 
 def default_layer_map(teacher: ModelConfig, student: ModelConfig) -> tuple[int, ...]:
     """Every student block imitates the last of an equal share of teacher blocks, e.g. 6 of 24: 3, 7, ... 23."""

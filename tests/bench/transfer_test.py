@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mobilebert_jax.bench.transfer import WAYS, bench_transfer, print_stage, print_sums, relative_error
+from mobilebert_jax.bench.transfer import WAYS, at_once, bench_transfer, print_stage, print_sums, relative_error
 from mobilebert_jax.cli.main import main
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.recipes.defaults import default_config, model_fields
@@ -46,8 +46,17 @@ def test_ours_makes_the_references_step(report):
 
 
 def test_all_stages_share_one_compilation_and_slots_exist_for_one_block_only(report):
-    assert report["compilations"] == {"ours": 1, "soft": 1}
+    assert report["compilations"] == {"ours": 1, "soft": 1, "local": 1}
     assert report["memory"]["reference"]["slot_bytes"] == 3 * report["memory"]["ours"]["slot_bytes"]
+
+
+def test_all_blocks_at_once_are_compared_with_every_stage_and_with_joint_steps(report):
+    found, rows = report["at_once"], report["stages"]
+    assert found["progressive_over_local"] == pytest.approx(report["sums"]["ours"] / found["local"])
+    assert min(row["local"] for row in rows) <= found["local"] <= max(row["local"] for row in rows)
+    assert found["local_over_joint"] in [row["local"] / row["whole"] for row in rows]
+    assert report["memory"]["local"]["temporary_bytes"] < report["memory"]["whole"]["temporary_bytes"]
+    assert at_once([{"ours": 1.0}]) == {}
 
 
 def test_the_report_is_json_and_prints_a_row_a_stage(report, capsys):

@@ -39,11 +39,13 @@ from tests.training.cases import (
     EVERYTHING,
     EXAMPLES,
     HEADS,
+    LOCAL,
     PREFIX,
     STUDENT,
     TEACHER,
     batch,
     block_stage,
+    local_stage,
     network,
     whole_stage,
 )
@@ -58,6 +60,7 @@ PROGRAMS = {
     ),
     "block": (BLOCK, block_stage(1), STUDENT),
     "prefix": (PREFIX, block_stage(2, lower=0.3), STUDENT),
+    "local": (LOCAL, local_stage(), STUDENT),
     "everything": (EVERYTHING, whole_stage(COEFFICIENTS | HEADS), STUDENT),
     "distillation": (ALONE, whole_stage(HEADS, weights=()), STUDENT),
 }

@@ -78,7 +78,7 @@ def test_sharded_data_parallelism_gathers_parameters_and_no_activation(report, p
 def test_an_iteration_gathers_no_more_than_one_layer_of_each_network(report, program):
     teacher, student = (elements(block_shapes(cfg)) for cfg in (TEACHER, STUDENT))
     # Only where both are walked together does one loop hold a block of each.
-    most = teacher + student if program == "everything" else max(teacher, student)
+    most = teacher + student if program in ("everything", "local") else max(teacher, student)
     bodies = gathered_elements(moved(report, program, "fsdp"))
     assert bodies
     assert max(bodies.values()) <= most
@@ -95,6 +95,14 @@ def test_the_cheap_path_adds_up_the_active_blocks_gradients_alone(report):
     arrays = [sizes for each in sums for dtype, sizes in each.arrays if dtype == "f32" and sizes]
     assert sorted(arrays) == sorted(block_shapes(STUDENT))
     assert not any(each.body for each in sums)
+
+
+def test_the_local_walk_adds_up_each_block_s_gradients_once(report):
+    sums = [each for each in moved(report, "local", "dp") if each.body]
+    arrays = [sizes for each in sums for dtype, sizes in each.arrays if dtype == "f32" and sizes]
+    assert sorted(arrays) == sorted(block_shapes(STUDENT))
+    outside = [sizes for each in moved(report, "local", "dp") if not each.body for _, sizes in each.arrays]
+    assert not [sizes for sizes in outside if math.prod(sizes) > STUDENT.num_hidden_layers]
 
 
 def test_the_cheap_path_adds_up_parts_of_it_where_parameters_are_split(report):

@@ -1,5 +1,7 @@
 """Loops count as often as they run: against the same program without loops."""
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from mobilebert_jax.parallel.hlo_bytes import moved_bytes
@@ -161,3 +163,12 @@ def test_a_sum_of_which_each_device_keeps_a_part_is_a_reduce_scatter():
         ("reduce-scatter", 64 * 32 * 4, 1.0),
         ("all-reduce", 64 * 32 * 4, 1.0),
     ]
+
+
+def test_a_conditional_costs_what_its_costliest_branch_does():
+    def choose(which, x):
+        return jax.lax.cond(which, lambda x: x @ x @ x, lambda x: x @ x, x)
+
+    compiled = jax.jit(choose).lower(True, jax.ShapeDtypeStruct((8, 8), jnp.float32)).compile()
+    found = total(work_of(parse_module(compiled.as_text())), lambda name: 1, 1e12, 1e12)
+    assert found.matrix_flops == 2 * 2 * 8**3

@@ -9,10 +9,12 @@ from tests.training.cases import (
     COEFFICIENTS,
     EVERYTHING,
     HEADS,
+    LOCAL,
     assert_close,
     batch,
     block_stage,
     gradients,
+    local_stage,
     whole_stage,
 )
 
@@ -20,6 +22,7 @@ CASES = {
     "alone": (ALONE, whole_stage(HEADS, weights=())),
     "pair": (EVERYTHING, whole_stage(COEFFICIENTS | HEADS)),
     "block": (BLOCK, block_stage(1)),
+    "local": (LOCAL, local_stage()),
 }
 
 

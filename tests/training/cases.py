@@ -12,6 +12,7 @@ from mobilebert_jax.objectives.terms import term_mean
 from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.training.alone import AloneProgram
 from mobilebert_jax.training.joint import PairProgram
+from mobilebert_jax.training.local import LocalProgram
 from mobilebert_jax.training.program import LearningRate, accumulate, control_at, init_state, make_step
 from mobilebert_jax.training.stages import Plan, Stage
 from mobilebert_jax.training.transfer import BlockProgram, PrefixProgram, Transfer
@@ -35,6 +36,7 @@ LEARNING_RATE = LearningRate(peak=3e-3, warmup_steps=2, total_steps=40, end_rati
 TRANSFER = Transfer(Pair(TEACHER, STUDENT, (0, 1, 2)), COEFFICIENTS)
 BLOCK, PREFIX = BlockProgram(TRANSFER), PrefixProgram(TRANSFER)
 PAIR = PairProgram(TRANSFER, COEFFICIENTS, blocks_only=True)
+LOCAL = LocalProgram(TRANSFER, COEFFICIENTS, blocks_only=True)
 EVERYTHING = PairProgram(TRANSFER, COEFFICIENTS | HEADS, blocks_only=False)
 ALONE = AloneProgram(MobileBertForPreTraining(STUDENT), HEADS, MobileBertForPreTraining(TEACHER), dropout=False)
 
@@ -76,6 +78,13 @@ def whole_stage(coefficients, *, steps=3, blocks=BLOCKS, weights=None):
     return Stage("everything", steps, coefficients, (1.0,) * blocks, weights)
 
 
+def local_stage(*, steps=3, blocks=BLOCKS, **fields):
+    """Every block learns from its own transfer loss, as `recipes.plans` makes it."""
+    settings = {"block_rates": (3.0,) * blocks, "block_weights": (1.0,) * blocks, "background": True}
+    settings |= {"embedding_rate": 0.0, "head_rate": 0.0, "gradient": "local"}
+    return Stage("each block", steps, COEFFICIENTS, **settings | fields)
+
+
 @functools.cache
 def compiled_gradients(program, accumulation):
     @quick_jit
@@ -100,7 +109,7 @@ def gradients(program, stage, accumulation=1, student=STUDENT, teacher=TEACHER, 
 def compiled_step(program, *settings):
     """What `make_step` gives, as shipped for the walks that are there to be cheap, compiled quickly for the others."""
     step = make_step(program, *settings)
-    return step if program in (BLOCK, PREFIX) else quick_jit(step.__wrapped__, donate_argnums=0)
+    return step if program in (BLOCK, PREFIX, LOCAL) else quick_jit(step.__wrapped__, donate_argnums=0)
 
 
 def step_of(program, optimizer="lamb"):

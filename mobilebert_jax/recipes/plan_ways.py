@@ -1,0 +1,48 @@
+"""`mobilebert plan`: the ways of knowledge transfer side by side, as if the config had chosen each of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+Row = dict[str, Any]
+
+WAYS = {
+    "progressive": {"strategy": "progressive", "lower_rate": 0.0},
+    "soft": {"strategy": "progressive", "lower_rate": 0.3},
+    "joint": {"strategy": "joint"},
+    "local": {
+        "strategy": "local",
+        "joint_share": 0.0,
+        "teacher_fed": (0.0, 0.0),
+        "block_starts": (),
+        "block_stops": (),
+    },
+}
+"""soft: with the original's rate of the lower blocks."""
+
+
+def steps_a_block(config: ConfigDict, blocks: int) -> int:
+    """In how many steps of the config's transfer phase each block learns, on average where stages differ."""
+    settings = config.transfer
+    return settings.steps // blocks if settings.strategy == "progressive" else settings.steps
+
+
+def compared_ways(
+    config: ConfigDict, blocks: int, chips: int, row_of: Callable[[ConfigDict], Row | None]
+) -> dict[str, Any]:
+    """Chip-hours of transfer in every way, each block learning in as many steps as in the config's.
+
+    `row_of`: what `plan` says of a config's transfer phase; None where a step does not fit.
+    """
+    each, rows = steps_a_block(config, blocks), []
+    for name, settings in WAYS.items():
+        changed = ConfigDict(config.to_dict())
+        changed.transfer.update({**settings, "steps": each * blocks if name in ("progressive", "soft") else each})
+        row = row_of(changed)
+        found = {"way": name, "steps": changed.transfer.steps}
+        if row is not None:
+            found |= {"seconds": row["seconds"]["step"], "memory": row["memory"]["needed"]}
+            found["chip_hours"] = row["days"] * 24 * chips
+        rows.append(found)
+    return {"steps_a_block": each, "rows": rows}
