@@ -61,6 +61,8 @@ def add_bench_options(command: argparse.ArgumentParser) -> None:
         _json_option(kind)
     text = "students with and without each kind of transfer, at equal steps and at equal time"
     _strategies_options(kinds.add_parser("strategies", help=text, description=text))
+    text = "what each way of transfer reaches in how much time, block by block, and after distillation"
+    _quality_options(kinds.add_parser("quality", help=text, description=text))
 
 
 def _quantization_options(command: argparse.ArgumentParser) -> None:
@@ -79,12 +81,27 @@ def _quantization_options(command: argparse.ArgumentParser) -> None:
 
 
 def _strategies_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
-    command.add_argument("--workdir", default="runs/strategies", help="of all runs (default: %(default)s)")
-    text = "alone,pd,akt,jkt,pkt,pkt_soft,pkt_hidden (default: all)"
+    _students_options(command, "runs/strategies")
+    text = "alone,pd,akt,jkt,local,local_joint,pkt,pkt_soft,pkt_hidden (default: all)"
     command.add_argument("--strategies", default="", metavar="NAMES", help=text)
     command.add_argument("--equal", default="", metavar="NAMES", help="steps,time,teacher (default: all)")
-    command.add_argument("--seeds", type=int, default=3, help="students of each strategy (default: %(default)s)")
+
+
+def _quality_options(command: argparse.ArgumentParser) -> None:
+    _students_options(command, "runs/quality")
+    text = "pkt,pkt_soft,jkt,local,local_joint,local_fed,fed (default: all)"
+    command.add_argument("--ways", default="", metavar="NAMES", help=text)
+    text = "transfer's share of pkt's time, or steps: every block has as many as in pkt (default: %(default)s)"
+    command.add_argument("--budgets", default="steps,1", metavar="SHARE,...", help=text)
+    text = "of the distillation that follows: steps, or time together with transfer (default: both)"
+    command.add_argument("--equal", default="", metavar="NAMES", help=text)
+
+
+def _students_options(command: argparse.ArgumentParser, workdir: str) -> None:
+    """The options of what trains several students."""
+    command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
+    command.add_argument("--workdir", default=workdir, help="of all runs (default: %(default)s)")
+    command.add_argument("--seeds", type=int, default=3, help="students of each kind (default: %(default)s)")
     command.add_argument("--dataset", default="", metavar="FILES", help="more SQuAD files to score on, comma-separated")
     command.add_argument("--max_minutes", type=float, default=0.0, help="save and exit 42 after so many minutes")
     _json_option(command)
@@ -99,7 +116,7 @@ def bench(options: argparse.Namespace) -> None:
             raise UserError(f"--{name}={getattr(options, name)}: must be at least 1")
     kinds = {"transfer": _bench_transfer, "step": _bench_step, "data": _bench_data, "load": _bench_load}
     kinds |= {"finetune": _bench_finetune, "save": _bench_save, "strategies": _bench_strategies}
-    kinds |= {"device": _bench_device, "quantization": _bench_quantization}
+    kinds |= {"device": _bench_device, "quality": _bench_quality, "quantization": _bench_quantization}
     kinds[options.what](options)
 
 
@@ -171,16 +188,33 @@ def _bench_buckets(options: argparse.Namespace) -> None:
 def _bench_strategies(options: argparse.Namespace) -> None:
     from mobilebert_jax.bench.strategies import bench_strategies, print_means, print_row
 
-    config = _config(options)
-    names, equal, files = (
-        tuple(filter(None, text.split(","))) for text in (options.strategies, options.equal, options.dataset)
-    )
-    if is_address(options.workdir):
-        raise UserError(f"--workdir={options.workdir}: bench strategies works in a folder of this machine")
-    given = config, options.workdir, options.stopper, names, options.seeds, equal, files
+    names, equal, files = _lists(options, "strategies", "equal", "dataset")
+    given = *_of_students(options), names, options.seeds, equal, files
     if options.json:
         return _print_json(bench_strategies(*given))
     print_means(bench_strategies(*given, show=print_row))
+
+
+def _bench_quality(options: argparse.Namespace) -> None:
+    from mobilebert_jax.bench.quality import bench_quality, print_means, print_row
+
+    names, budgets, equal, files = _lists(options, "ways", "budgets", "equal", "dataset")
+    given = *_of_students(options), names, options.seeds, budgets, equal, files
+    if options.json:
+        return _print_json(bench_quality(*given))
+    print_means(bench_quality(*given, show=print_row))
+
+
+def _of_students(options: argparse.Namespace) -> tuple[Any, ...]:
+    """Config, folder and stopper of what trains several students."""
+    if is_address(options.workdir):
+        raise UserError(f"--workdir={options.workdir}: bench {options.what} works in a folder of this machine")
+    return _config(options), options.workdir, options.stopper
+
+
+def _lists(options: argparse.Namespace, *names: str) -> tuple[tuple[str, ...], ...]:
+    """Comma-separated options."""
+    return tuple(tuple(filter(None, getattr(options, name).split(","))) for name in names)
 
 
 def _bench_device(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from mobilebert_jax.models.config import ACTIVATIONS, ModelConfig
 from mobilebert_jax.models.folder_config import CONFIG, RUN_TIME_FIELDS, read_folder_config
 from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.quantization.recipe import METHODS
+from mobilebert_jax.recipes.plans import transfer_plan
 from mobilebert_jax.text.corpus import ERRORS
 from mobilebert_jax.text.examples import check_sizes
 from mobilebert_jax.text.splitters import sentence_splitter
@@ -130,6 +131,8 @@ def check_config(config: ConfigDict) -> None:
         if config.transfer.strategy == "local" and any(config.transfer.teacher_fed):
             _check_fed(config, pair)
     check_spans(config.transfer, models["student"].num_hidden_layers)
+    if config.transfer.strategy == "local":
+        transfer_plan(config, models["student"].num_hidden_layers)
     # The first step of a stage's own warm-up has rate 0.
     blocks, each = models["student"].num_hidden_layers, 2 if config.transfer.background else 1
     if config.transfer.strategy == "progressive" and config.transfer.steps < blocks * each:

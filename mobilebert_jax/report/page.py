@@ -29,7 +29,7 @@ from mobilebert_jax.utils.files import write_text
 NAME = "report.html"
 HEADLINES = {
     "teacher": "Teacher: masked LM and next sentence",
-    "transfer": "Knowledge transfer, block by block",
+    "transfer": "Knowledge transfer",
     "distill": "Distillation",
     "finetune": "Fine-tuning on questions",
 }
@@ -55,7 +55,11 @@ def make_page(run: RunFolder) -> str:
     sections = [
         _section("Phases", lambda: phase_table(run)),
         _section("Time", lambda: time_table(run)),
-        *(_section(HEADLINES[name], lambda p=phase: _curves(p)) for name, phase in run.phases.items() if phase.train),
+        *(
+            _section(_headline(run, name), lambda p=phase: _curves(p))
+            for name, phase in run.phases.items()
+            if phase.train
+        ),
         _section("Masked LM, held out", lambda: masked_lm_table(run)),
         *_of_finetuning(run),
         *([_section("Evaluated afterwards", lambda: evaluation_table(run))] if has_evaluations(run) else []),
@@ -85,11 +89,18 @@ def _of_finetuning(run: RunFolder) -> list[Markup]:
     ]
 
 
+def _headline(run: RunFolder, phase: str) -> str:
+    if phase != "transfer":
+        return HEADLINES[phase]
+    one_by_one = run.config["transfer"]["strategy"] == "progressive"
+    return f"{HEADLINES[phase]}, {'block by block' if one_by_one else 'all blocks at once'}"
+
+
 def _curves(phase: Any) -> Markup:
     legend = join(tag("i", cls="line"), " training ", tag("i", cls="dot"), " held out")
     drawn = [tag("p", legend, cls="legend"), tag("figure", phase_curves(phase))]
     if (heat := heat_map(phase)) is not None:
-        caption = "Held-out loss of every block, lower is better; dashed: a stage ends, the next block's begins"
+        caption = "Held-out loss of every block on the student's own inputs, lower is better; dashed: a stage ends"
         drawn += [tag("h3", "Block against step"), tag("figure", heat, tag("figcaption", caption))]
     return join(*drawn)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from mobilebert_jax.bench import strategies
+from mobilebert_jax.bench import students
 from mobilebert_jax.bench.strategies import STRATEGIES, bench_strategies, means, print_means
 from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.cli.main import main
@@ -42,7 +42,7 @@ def made(monkeypatch):
         scores = {"f1": 1.0, "exact": 1.0, "best_f1": 12.5, "best_exact": 6.0}
         return {"student": scores} if config.finetune.questions else {}
 
-    monkeypatch.setattr(strategies, "run_recipe", run_recipe)
+    monkeypatch.setattr(students, "run_recipe", run_recipe)
     return made
 
 
@@ -155,8 +155,8 @@ def test_questions_are_scored_once_by_the_file_s_kind(made, tmp_path, monkeypatc
         asked.append((model.parent.name, Path(dataset).stem, task))
         return {"f1": 20.0, **({"best_f1": 55.0} if task == "squad2" else {})}
 
-    monkeypatch.setattr(strategies, "evaluate_folder", evaluate_folder)
-    monkeypatch.setattr(strategies, "weights_sha256", lambda folder: "0")
+    monkeypatch.setattr(students, "evaluate_folder", evaluate_folder)
+    monkeypatch.setattr(students, "weights_sha256", lambda folder: "0")
     files = [write_squad(tmp_path / f"{name}.json", *answers) for name, answers in QUESTIONS.items()]
     settings = {"names": ("pd",), "comparisons": ("steps",), "datasets": files}
     changed = load_config("demo", ["transfer.steps=400", "distill.steps=200"])

@@ -5,6 +5,8 @@ import pytest
 
 from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.recipes.plans import distill_coefficients, distill_plan, transfer_coefficients, transfer_plan
+from mobilebert_jax.recipes.programs import transfer_programs
+from mobilebert_jax.recipes.settings import model_config
 
 BLOCKS = 24
 
@@ -46,6 +48,33 @@ def test_joint_transfer_is_one_stage_of_all_blocks(config):
     assert stage.steps == 240_000
     assert stage.block_weights == (1.0,) * 24 and stage.block_rates == (3.0,) * 24
     assert stage.trains_blocks_only and stage.walk == "pair"
+
+
+def test_local_transfer_ends_with_a_joint_share(config):
+    config.transfer.update({"strategy": "local", "steps": 1000, "joint_share": 0.2, "teacher_fed": (1.0, 0.25)})
+    config.transfer.block_stops = tuple((block + 1) / 24 for block in range(24))
+    local, joint = transfer_plan(config, BLOCKS).stages
+    assert (local.steps, local.walk, local.inputs, local.fed) == (800, "local", "teacher", (1.0, 0.25))
+    assert local.block_spans[0] == (0, 33) and local.block_spans[-1] == (0, 800)
+    assert (joint.steps, joint.walk, joint.block_rates) == (200, "pair", local.block_rates)
+    assert local.block_rates == (3.0,) * 24 and local.block_weights == (1.0,) * 24
+
+
+def test_local_transfer_is_one_stage_that_feeds_itself(config):
+    config.transfer.strategy = "local"
+    (stage,) = transfer_plan(config, BLOCKS).stages
+    assert (stage.steps, stage.inputs, stage.block_spans, stage.gated) == (240_000, "student", (), False)
+
+
+def test_stages_of_a_kind_share_a_program():
+    local = load_config("mobilebert:local", [])
+    teacher, student = (model_config(local, which, 1000) for which in ("teacher", "student"))
+    plan, programs = transfer_programs(local, teacher, student)
+    assert [(stage.steps, program.name) for stage, program in zip(plan.stages, programs, strict=True)] == [
+        (16_000, "local"),
+        (4_000, "pair"),
+    ]
+    assert not programs[0].gated and not programs[0].feeds
 
 
 def test_distillation_follows_ground_truth_and_teacher_half_and_half(config):

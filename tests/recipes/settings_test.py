@@ -158,6 +158,56 @@ def test_a_value_no_phase_could_work_with_is_refused_by_its_name(change, message
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("joint_share=1", "transfer.joint_share=1.0: a share of the steps, from 0 to below 1"),
+        ("teacher_fed=1.5,0.0", "transfer.teacher_fed=(1.5, 0.0): two shares of the blocks from 0 to 1"),
+        ("teacher_fed=1.0", "transfer.teacher_fed=(1.0,): two shares of the blocks"),
+        ("block_stops=0.5,1.0", "transfer.block_stops=(0.5, 1.0): 24 shares are needed, one for each block"),
+        (
+            f"block_stops={','.join(['1.0'] * 23)},1.2",
+            "block 23 would learn from 0.0 to 1.2 of the local steps, which lies outside them",
+        ),
+        (
+            f"block_starts={','.join(['0.0'] * 23)},1.0",
+            "block 23 would learn from 1.0 to 1.0 of the local steps, which lies outside them",
+        ),
+        (
+            f"block_stops=0.000001,{','.join(['1.0'] * 23)}",
+            "stage 'each block': block 0 learns from step 0 to 0, outside the stage's 240000 steps",
+        ),
+    ],
+)
+def test_a_schedule_of_local_transfer_that_cannot_be_is_refused(change, message):
+    with pytest.raises(UserError) as error:
+        check_config(load_config("mobilebert", ["data.corpus=a", "transfer.strategy=local", f"transfer.{change}"]))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_layer_map_that_skips_blocks_cannot_be_fed_by_the_teacher():
+    words = ["data.corpus=a", "transfer.strategy=local", "transfer.teacher_fed=1.0,0.0"]
+    check_config(load_config("mobilebert", words))
+    with pytest.raises(UserError) as error:
+        check_config(load_config("mobilebert", [*words, "model.student.num_hidden_layers=12"]))
+    assert "for block 0 the output of the teacher's block 0, which no block of the student imitates" in str(error.value)
+    check_config(load_config("mobilebert", [*words[:2], "model.student.num_hidden_layers=12"]))
+
+
+@pytest.mark.parametrize("spec", ["demo:local", "mobilebert:local", "mobilebert:tiny,local,laptop"])
+def test_configs_of_local_transfer_have_a_joint_finish(spec):
+    local = load_config(spec, ["data.corpus=a.txt"] if "mobilebert" in spec else [])
+    check_config(local)
+    assert (local.transfer.strategy, local.transfer.joint_share) == ("local", 0.2)
+    assert "transfer" in active_phases(local)
+
+
+@pytest.mark.parametrize("spec", ["demo:quick", "mobilebert:soft,local"])
+def test_arguments_that_make_no_sense_are_refused(spec):
+    with pytest.raises(UserError, match=spec.split(":")[1]):
+        load_config(spec, [])
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         ["finetune.sequence_length=600"],  # no questions: the phase is idle

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mobilebert_jax.training.stages import Plan, Stage
 from mobilebert_jax.utils.errors import UserError
-from tests.training.cases import COEFFICIENTS, HEADS, block_stage, whole_stage
+from tests.training.cases import COEFFICIENTS, HEADS, block_stage, local_stage, whole_stage
 
 FROZEN = {"embedding_rate": 0.0, "head_rate": 0.0}
 
@@ -30,6 +30,56 @@ def test_a_stage_that_makes_no_sense_is_refused(changes, message):
     assert str(caught.value) == message
 
 
+LOCAL = {"coefficients": COEFFICIENTS, "block_weights": (1.0, 1.0), "gradient": "local", **FROZEN}
+HEADS_BESIDE = COEFFICIENTS | {"masked_lm": 1.0}
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"gradient": "half"}, "gradient='half', must be one of full, local"),
+        ({"inputs": "both"}, "inputs='both', must be one of student, teacher"),
+        (
+            {"coefficients": HEADS_BESIDE},
+            "masked_lm needs the whole student, with gradient='local' each block learns from its own transfer loss "
+            "alone; leave it out or set gradient='full'",
+        ),
+        (
+            {"coefficients": COEFFICIENTS | {"distillation": 0.5}},
+            "distillation needs the whole student, with gradient='local' each block learns from its own transfer loss "
+            "alone; leave it out or set gradient='full'",
+        ),
+        (
+            {"head_rate": 1.0},
+            "with gradient='local' nothing reaches embeddings and heads, their learning-rate multipliers must be 0",
+        ),
+        ({"block_weights": (1.0, 0.0)}, "block 1 has no transfer loss to learn from"),
+        ({"block_weights": ()}, "block 0 has no transfer loss to learn from"),
+        ({"fed": (0.5, 1.5)}, "fed=(0.5, 1.5), shares of the blocks must be from 0 to 1"),
+        ({"block_spans": ((0, 3),)}, "1 spans for 2 blocks"),
+        (
+            {"block_spans": ((0, 3), (1, 4))},
+            "block 1 learns from step 1 to 4, outside the stage's 3 steps",
+        ),
+        ({"block_spans": ((0, 3), (2, 2))}, "block 1 learns from step 2 to 2, outside the stage's 3 steps"),
+        (
+            {"gradient": "full", "inputs": "teacher"},
+            "inputs='teacher' is for blocks that learn alone, with gradient='local'",
+        ),
+        (
+            {"gradient": "full", "block_spans": ((0, 1), (0, 3))},
+            "block_spans is for blocks that learn alone, with gradient='local'",
+        ),
+    ],
+)
+def test_blocks_that_learn_alone_are_refused_what_they_cannot_have(changes, message):
+    good = {"name": "bad", "steps": 3, "block_rates": (1.0, 1.0), **LOCAL}
+    Stage(**good | {"inputs": "teacher", "fed": (1.0, 0.0), "block_spans": ((0, 2), (1, 3))})
+    with pytest.raises(UserError) as caught:
+        Stage(**good | changes)
+    assert str(caught.value) == f"stage 'bad': {message}"
+
+
 def stage(coefficients=COEFFICIENTS, rates=(0.0, 3.0, 0.0), weights=(0.0, 1.0, 0.0), **settings):
     return Stage("a stage", 1, coefficients, rates, weights, **FROZEN | settings)
 
@@ -44,6 +94,8 @@ def stage(coefficients=COEFFICIENTS, rates=(0.0, 3.0, 0.0), weights=(0.0, 1.0, 0
         (stage(rates=(0.0, 3.0, 3.0)), "pair"),
         (stage(rates=(0.3, 0.0, 0.0)), "pair"),
         (stage(rates=(3.0,) * 3, weights=(1.0,) * 3), "pair"),
+        (local_stage(), "local"),
+        (local_stage(inputs="teacher"), "local"),
         (stage(embedding_rate=1.0), "pair"),
         (stage(head_rate=1.0), "pair"),
         (stage(COEFFICIENTS | {"masked_lm": 1.0}), "pair"),
@@ -56,6 +108,11 @@ def stage(coefficients=COEFFICIENTS, rates=(0.0, 3.0, 0.0), weights=(0.0, 1.0, 0
 )
 def test_each_stage_is_walked_in_the_cheapest_way_to_its_gradients(found, walk):
     assert found.walk == walk
+
+
+def test_a_stage_is_gated_where_a_block_does_not_learn_at_every_step():
+    assert not local_stage().gated and local_stage(block_spans=((0, 3), (0, 3), (1, 3))).gated
+    assert local_stage(block_rates=(3.0, 0.0, 3.0)).gated
 
 
 def test_a_stage_knows_what_it_needs():

@@ -1,0 +1,203 @@
+"""Students of one teacher, each a run of its own below a folder: what benchmarks of ways to a student share."""
+
+import collections
+import contextlib
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
+from ml_collections import ConfigDict
+
+from mobilebert_jax.models.tensor_files import weights_sha256
+from mobilebert_jax.recipes.evaluate import evaluate_folder
+from mobilebert_jax.recipes.questions import load_heldout
+from mobilebert_jax.recipes.run import run_recipe
+from mobilebert_jax.tasks.baselines import baseline_scores
+from mobilebert_jax.tasks.squad_data import Question
+from mobilebert_jax.training.metrics import read_metrics
+from mobilebert_jax.training.stopping import Stopper
+from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.files import atomic_folder, file_sha256, read_json, write_json
+
+Row = dict[str, Any]
+Steps = tuple[int, int]
+"""Of transfer and distillation."""
+AFTER_TRANSFER = ("distill", "finetune", "glue")
+"""Parts of a config that a student's transfer does not depend on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """One way to a student: what it changes in the config, and whether it has a transfer phase, and no teacher."""
+
+    settings: dict[str, Any]
+    transfers: bool = False
+    teacherless: bool = False
+
+
+@contextlib.contextmanager
+def programs_kept(folder: Path) -> Iterator[None]:
+    """Compiled programs are kept in `folder`, unless JAX has been told of another place: students share them."""
+    before = jax.config.jax_compilation_cache_dir
+    if not before:
+        jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+        compilation_cache.reset_cache()
+    try:
+        yield
+    finally:
+        if not before:
+            jax.config.update("jax_compilation_cache_dir", before)
+            compilation_cache.reset_cache()
+
+
+class Test(NamedTuple):
+    """A SQuAD json file, what it is for, the hash of its bytes, and the F1 of the best baseline."""
+
+    path: str
+    task: str
+    sha256: str
+    baseline: float
+
+    @property
+    def name(self) -> str:
+        """What its column is called."""
+        return Path(self.path).stem
+
+
+def test_of(dataset: str) -> Test:
+    """SQuAD 1.1 where every question has an answer."""
+    questions: list[Question] = load_heldout(dataset, "squad2")
+    task = "squad1" if all(question.answers for question in questions) else "squad2"
+    baseline = max(scores["f1"] for scores in baseline_scores(questions).values())
+    return Test(dataset, task, file_sha256(dataset), baseline)
+
+
+class Students:
+    """The runs below a folder, each with its row in a file, so that one that is finished costs nothing."""
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        workdir: Path,
+        stopper: Stopper,
+        strategies: Mapping[str, Strategy],
+        tests: Sequence[Test] = (),
+    ):
+        self.config, self.workdir, self.stopper = config, workdir, stopper
+        self.strategies, self.tests = strategies, tests
+        self.teacher_row: Row = {}
+
+    def teacher(self, counted: bool) -> None:
+        """Trains the teacher of all students, unless the config names one; `counted`: its seconds are needed."""
+        if path := self.config.teacher.path:
+            seconds = phase_seconds(Path(path).parent / "metrics.jsonl") or None
+            if counted and seconds is None:
+                raise UserError(
+                    f"config.teacher.path={path}: no run's log beside it says how long it took; "
+                    "--equal=steps,time does without"
+                )
+            self.teacher_row = {"seconds": seconds, "path": path}
+            return
+        folder = self.workdir / "teacher"
+        run_recipe(self.config, folder, self.stopper, ("teacher",))
+        self.teacher_row = {
+            **_figures(folder, "teacher"),
+            "seconds": phase_seconds(folder / "teacher" / "metrics.jsonl"),
+        }
+
+    def folder(self, name: str, seed: int, steps: Steps) -> Path:
+        """Where a student's run lies."""
+        return self.workdir / f"{name}-{seed}-{steps[0]}-{steps[1]}"
+
+    def student(self, name: str, seed: int, steps: Steps) -> Row:
+        """Trains, fine-tunes and scores one student; its row."""
+        folder = self.folder(name, seed, steps)
+        config, path = self._config(name, seed, steps), folder / "row.json"
+        sign = {"config": config.to_json(sort_keys=True), "tests": [test.sha256 for test in self.tests]}
+        kept = read_json(path) if path.is_file() else {}
+        if kept.get("of") != sign:
+            if steps[0]:
+                self._take_transfer(folder, config, f"{name}-{seed}-{steps[0]}-*")
+            row = {"strategy": name, "seed": seed, "steps": dict(zip(("transfer", "distill"), steps, strict=True))}
+            kept = {"of": sign, "row": row | self._trained(folder, config)}
+            write_json(path, kept)
+        return kept["row"]
+
+    def _config(self, name: str, seed: int, steps: Steps) -> ConfigDict:
+        config = ConfigDict(self.config.to_dict())
+        config.update_from_flattened_dict(self.strategies[name].settings)
+        config.seed, config.distill.steps = seed, steps[1]
+        if steps[0]:
+            config.transfer.steps = steps[0]
+        if not config.teacher.path:
+            teacher = self.workdir / "teacher"
+            config.teacher.path = str(teacher / "teacher" / "model")
+            config.data.update({"corpus": "", "store": str(teacher / "data")})
+        return config
+
+    def _trained(self, folder: Path, config: ConfigDict) -> Row:
+        results = run_recipe(config, folder, self.stopper, ("transfer", "distill", "finetune"))
+        phases = ("transfer", "distill")
+        row: Row = {"seconds": {phase: phase_seconds(folder / phase / "metrics.jsonl") for phase in phases}}
+        row |= _figures(folder, "distill")
+        # As below: with the best threshold.
+        row |= {name: results["student"][f"best_{name}"] for name in ("f1", "exact")} if results else {}
+        return row | {test.name: _answers(folder, test) for test in self.tests}
+
+    def _take_transfer(self, folder: Path, config: ConfigDict, others: str) -> None:
+        """Copies the finished transfer of a student whose config differs after it alone: it would be the same."""
+        own = json.loads(config.to_json())
+        for other in sorted(self.workdir.glob(others)):
+            if (folder / "transfer").exists() or not (other / "transfer" / "model").exists():
+                continue
+            theirs = read_json(other / "config.json")["config"]
+            if all(theirs[part] == own[part] for part in own if part not in AFTER_TRANSFER):
+                with atomic_folder(folder / "transfer") as unfinished:
+                    shutil.copytree(other / "transfer", unfinished, dirs_exist_ok=True)
+
+
+def _answers(folder: Path, test: Test) -> float:
+    """F1 of a student's model, which its folder keeps; where questions lack answers, with the best threshold.
+
+    Training questions all have answers, perhaps: then only the threshold can say when to be silent.
+    """
+    path = folder / "scores" / f"{test.name}.json"
+    sign = {"dataset": test.sha256, "model": weights_sha256(folder / "model")}
+    kept = read_json(path) if path.is_file() else {}
+    if kept.get("of") != sign:
+        kept = {"of": sign, **evaluate_folder(folder / "model", test.path, test.task)}
+        write_json(path, kept)
+    return kept["f1" if test.task == "squad1" else "best_f1"]
+
+
+def phase_seconds(metrics: Path) -> float:
+    """Seconds that a phase's training steps take by its log; 0 without one. See `seconds_by_step`."""
+    return max(seconds_by_step(read_metrics(metrics)).values(), default=0.0)
+
+
+def seconds_by_step(lines: Sequence[Row]) -> dict[int, float]:
+    """Step of each logged line -> seconds that the phase's training steps took until then.
+
+    Every stage's steps count as its quickest logged line's, so that other work on the machine is not anybody's cost.
+    """
+    lines = [line for line in lines if "heldout" not in line]
+    quickest: dict[str, float] = collections.defaultdict(lambda: float("inf"))
+    for line in lines:
+        quickest[line["stage"]] = min(quickest[line["stage"]], line["step_seconds"]["median"])
+    found, before, seconds = {}, 0, 0.0
+    for line in lines:
+        seconds += (line["step"] - before) * quickest[line["stage"]]
+        found[line["step"]] = seconds
+        before = line["step"]
+    return found
+
+
+def _figures(workdir: Path, phase: str) -> Row:
+    """Held-out masked LM at the phase's end."""
+    lines = [line["heldout"] for line in read_metrics(workdir / phase / "metrics.jsonl") if "heldout" in line]
+    return {name: lines[-1][name] for name in ("masked_lm", "masked_lm_accuracy")}
