@@ -20,7 +20,7 @@ SIZES = {
     "scan_unroll": 4,
 }
 STEPS = {"teacher": 400, "transfer": 400, "distill": 200, "finetune": 1000}
-LOCAL_STEPS = 240
+LOCAL_STEPS = 160
 """In the place of 400 of progressive transfer: each trains all four blocks."""
 
 
