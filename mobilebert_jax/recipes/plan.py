@@ -67,14 +67,16 @@ def plan_recipe(
             raise DoesNotFit(f"{error}; {what_fits(config, steps.name, layout, work)}") from error
     found = report(place, layout, config, rows)
     if "transfer" in names:
-        found["transfer_ways"] = _transfer_ways(config, layout, place, show)
+        found["transfer_ways"] = _transfer_ways(config, rows[names.index("transfer")], layout, place, show)
     return found
 
 
-def _transfer_ways(config: ConfigDict, layout: Layout, place: Topology, show: Callable[[str], None]) -> Row:
-    """Every way of transfer beside the config's own; a way whose step does not fit has no figures."""
+def _transfer_ways(config: ConfigDict, own: Row, layout: Layout, place: Topology, show: Callable[[str], None]) -> Row:
+    """Every way of transfer beside the config's own, whose row is there; one whose step does not fit has no figures."""
 
     def row_of(changed: ConfigDict) -> Row | None:
+        if changed.to_dict() == config.to_dict():
+            return own
         (steps,) = phase_steps(changed, ("transfer",), *networks(changed))
         try:
             return phase_row(steps, layout, place, show)
