@@ -205,7 +205,8 @@ def test_fine_tuning_that_the_devices_cannot_share_is_left_out_unless_it_is_aske
     import jax
 
     monkeypatch.setattr(plan, "topology_devices", lambda place: jax.devices() * place.devices)
-    monkeypatch.setattr(plan, "phase_row", lambda steps, *_: {"phase": steps.name, "days": 0.0})
+    row = {"days": 0.0, "seconds": {"step": 0.0}, "memory": {"needed": 0}}
+    monkeypatch.setattr(plan, "phase_row", lambda steps, *_: {"phase": steps.name, **row})
     config = load_config("mobilebert", [])
 
     def names(topology, phases=()):
