@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from mobilebert_jax.bench.choices import chosen
 from mobilebert_jax.bench.quality_plot import plot_quality
 from mobilebert_jax.bench.strategies import CLOSE, STRATEGIES, local_strategy
-from mobilebert_jax.bench.students import Row, Students, programs_kept, seconds_by_step, test_of
+from mobilebert_jax.bench.students import Row, Students, programs_kept, seconds_by_step, read_test
 from mobilebert_jax.training.metrics import read_metrics
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
@@ -59,7 +59,7 @@ def bench_quality(
         _share(budget)
     if datasets and not config.finetune.questions:
         raise UserError(f"--dataset={datasets[0]}: no questions to learn from; set config.finetune.questions")
-    students = Students(config, Path(workdir), stopper, WAYS, [test_of(dataset) for dataset in datasets])
+    students = Students(config, Path(workdir), stopper, WAYS, [read_test(dataset) for dataset in datasets])
     with programs_kept(Path(workdir) / "compiled"):
         students.teacher(counted=False)
         rows = []

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.bench.choices import chosen
 from mobilebert_jax.bench.strategies_plot import plot_strategies
-from mobilebert_jax.bench.students import Row, Steps, Strategy, Students, programs_kept, test_of
+from mobilebert_jax.bench.students import Row, Steps, Strategy, Students, programs_kept, read_test
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import write_json
@@ -85,7 +85,7 @@ def bench_strategies(
     if datasets and not config.finetune.questions:
         raise UserError(f"--dataset={datasets[0]}: no questions to learn from; set config.finetune.questions")
     # Refused now, not after the first student.
-    tests = [test_of(dataset) for dataset in datasets]
+    tests = [read_test(dataset) for dataset in datasets]
     students = Students(config, Path(workdir), stopper, STRATEGIES, tests)
     with programs_kept(Path(workdir) / "compiled"):
         return _measured(students, names, seeds, comparisons, show)

@@ -69,7 +69,7 @@ class Test(NamedTuple):
         return Path(self.path).stem
 
 
-def test_of(dataset: str) -> Test:
+def read_test(dataset: str) -> Test:
     """SQuAD 1.1 where every question has an answer."""
     questions: list[Question] = load_heldout(dataset, "squad2")
     task = "squad1" if all(question.answers for question in questions) else "squad2"
