@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from mobilebert_jax.bench.choices import chosen
 from mobilebert_jax.bench.quality_plot import plot_quality
 from mobilebert_jax.bench.strategies import CLOSE, STRATEGIES, local_strategy
-from mobilebert_jax.bench.students import Row, Students, programs_kept, seconds_by_step, read_test
+from mobilebert_jax.bench.students import Row, Students, programs_kept, read_test, seconds_by_step
 from mobilebert_jax.training.metrics import read_metrics
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
