@@ -73,6 +73,8 @@ def export_model(
     with atomic_folder(output) as folder:
         wanted = tuple(lengths) or (model.cfg.max_position_embeddings,)
         made = make(inference_form(model, params), wanted, precisions, recipe)
+        if format == "litert":
+            made = (_described(file, model, files) for file in made)
         written = write_checked(folder, made, model, params, recipe)
         report = {"format": format, **describe(model, params, files), "files": written}
         _describe_folder(folder, model, files, report)
@@ -151,6 +153,15 @@ def _litert_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Seq
             content = litert.litert_file(form, length, precision, recipe)
             name = f"model-{length}{'' if precision == 'float32' else '-int8'}.tflite"
             yield Exported(name, precision, content, lambda content=content: litert.Runner(content), ((1, length),))
+
+
+def _described(file: Exported, model: nn.Module, files: TokenizerFiles) -> Exported:
+    """A .tflite with its metadata, vocabulary and labels."""
+    from mobilebert_jax.export import litert
+    from mobilebert_jax.export.litert_metadata import described
+
+    content = described(file.content, model, files)
+    return dataclasses.replace(file, content=content, run=lambda: litert.Runner(content))
 
 
 def _stablehlo_files(form: InferenceForm, lengths: tuple[int, ...], precisions: Sequence[str], recipe: Recipe) -> Any:

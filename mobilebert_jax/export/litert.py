@@ -9,23 +9,37 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
+from mobilebert_jax.export.checks import PROBABILITY
 from mobilebert_jax.export.inference_form import InferenceForm
-from mobilebert_jax.export.inference_forward import INPUTS, output_names
+from mobilebert_jax.export.inference_forward import INPUTS, forward
 from mobilebert_jax.export.litert_int8 import SIGNATURE, quantized_bytes, with_int8_tables
 from mobilebert_jax.export.stablehlo import exported
 from mobilebert_jax.quantization.recipe import Recipe
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.types import Array
 
 
 def litert_bytes(form: InferenceForm, length: int, batch: int = 1) -> bytes:
     """A .tflite of int32 inputs [batch, length] by their names, float32 inside.
 
+    A classifier's gives probabilities [batch, classes], as task libraries want them.
+
     Raises:
         UserError: the extra is not installed, or the converter made nothing.
     """
-    program = exported(form, length, batch, platforms=("cpu",))
-    # A dict's outputs stand in the order of their sorted names.
-    return _converted(program.mlir_module_serialized, sorted(output_names(form)))
+    program = exported(form, length, batch, platforms=("cpu",), run=_outputs)
+    names = jax.tree.unflatten(program.out_tree, range(len(program.out_avals)))
+    return _converted(program.mlir_module_serialized, sorted(names, key=names.get))
+
+
+def _outputs(form: InferenceForm, *inputs: Array) -> dict[str, Array]:
+    outputs = forward(form, *inputs)
+    if outputs.keys() == {"logits"} and outputs["logits"].ndim == 2 and outputs["logits"].shape[1] > 1:
+        return {PROBABILITY: jax.nn.softmax(outputs["logits"], axis=-1)}
+    return outputs
 
 
 def litert_file(form: InferenceForm, length: int, precision: str, recipe: Recipe | None = None) -> bytes:
@@ -72,5 +86,9 @@ class Runner:
         self.run = self.interpreter.get_signature_runner(SIGNATURE)
 
     def __call__(self, *inputs: Any) -> dict[str, Any]:
-        """Outputs by name."""
-        return self.run(**dict(zip(INPUTS, inputs, strict=True)))
+        """Outputs by name; beside probabilities their logarithms, which serve as logits."""
+        outputs = self.run(**dict(zip(INPUTS, inputs, strict=True)))
+        if PROBABILITY in outputs:
+            smallest = np.finfo(np.float32).tiny
+            outputs["logits"] = np.log(np.maximum(outputs[PROBABILITY], smallest))
+        return outputs

@@ -9,11 +9,15 @@ import numpy as np
 
 from mobilebert_jax.export.inference_form import InferenceForm
 from mobilebert_jax.export.inference_forward import INPUTS
+from mobilebert_jax.export.tflite_file import with_version
 from mobilebert_jax.quantization.int8 import quantize
 from mobilebert_jax.quantization.recipe import STATIC, WEIGHT_ONLY, Recipe, Samples
 from mobilebert_jax.utils.errors import UserError
 
 SIGNATURE = "serving_default"
+SCALES_A_CHANNEL = 12
+"""The version of a product whose kernel has a scale a channel. The quantizer does not write it down, and a runtime of
+before would take the first scale for all, without a word."""
 
 
 def with_int8_tables(form: InferenceForm) -> InferenceForm:
@@ -39,7 +43,8 @@ def quantized_bytes(model: bytes, length: int, recipe: Recipe) -> bytes:
         else:
             named = {WEIGHT_ONLY: recipes.weight_only_wi8_afp32}.get(recipe.method, recipes.dynamic_wi8_afp32)
             wanted, measured = named(), None
-        return bytes(quantizer.Quantizer(bytearray(model), wanted).quantize(measured).quantized_model)
+        made = quantizer.Quantizer(bytearray(model), wanted).quantize(measured).quantized_model
+    return with_version(bytes(made), "FULLY_CONNECTED", SCALES_A_CHANNEL)
 
 
 def padded(samples: Samples, length: int) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """StableHLO: a portable program of `jax.export`, for every platform that JAX has; other compilers start from it."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.export
@@ -14,10 +14,16 @@ from mobilebert_jax.utils.types import Array
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-def exported(form: InferenceForm, length: int, batch: int = 1, platforms: tuple[str, ...] = PLATFORMS):
-    """The `jax.export.Exported` of three int32 inputs [batch, length]; its outputs are a dict by name."""
+def exported(
+    form: InferenceForm,
+    length: int,
+    batch: int = 1,
+    platforms: tuple[str, ...] = PLATFORMS,
+    run: Callable[..., dict[str, Array]] = forward,
+):
+    """The `jax.export.Exported` of three int32 inputs [batch, length]; its outputs are a dict by name, `run`'s."""
     specs = [jax.ShapeDtypeStruct((batch, length), jnp.int32)] * len(INPUTS)
-    return jax.export.export(jax.jit(functools.partial(forward, form)), platforms=platforms)(*specs)
+    return jax.export.export(jax.jit(functools.partial(run, form)), platforms=platforms)(*specs)
 
 
 def stablehlo_bytes(form: InferenceForm, length: int, batch: int = 1) -> bytes:
