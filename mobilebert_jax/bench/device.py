@@ -12,15 +12,17 @@ from typing import Any
 from mobilebert_jax.bench.choices import chosen
 from mobilebert_jax.bench.device_memory import RUNNERS, peak_memory
 from mobilebert_jax.bench.device_networks import BASELINE, NETWORKS, flops, random_form
+from mobilebert_jax.bench.device_paper import FASTER, PAPER, SMALLER
+from mobilebert_jax.bench.device_plot import plot_device
+from mobilebert_jax.bench.device_table import markdown
 from mobilebert_jax.bench.stepping import interleaved
 from mobilebert_jax.export import litert, onnx
 from mobilebert_jax.export.checks import sample_inputs
 from mobilebert_jax.export.formats import PRECISIONS
 from mobilebert_jax.export.inference_form import InferenceForm
+from mobilebert_jax.utils.files import write_json, write_text
 
 RUNTIMES = ("litert", "onnx")
-PAPER = {"smaller": 4.3, "faster": 5.5}
-"""MobileBERT against BERT_BASE, Sun et al. 2020, abstract: TensorFlow Lite, 4 threads of a Pixel 4, 128 tokens."""
 
 Row = dict[str, Any]
 
@@ -53,7 +55,17 @@ def bench_device(
         for count in threads:
             rows += _timed(setting, files, memory, count, repeats)
             show(rows[-len(files) :])
-    return {"repeats": repeats, "networks": networks, "paper": PAPER, "rows": rows}
+    paper = {"smaller": SMALLER, "faster": FASTER, "networks": PAPER}
+    return {"repeats": repeats, "networks": networks, "paper": paper, "rows": rows}
+
+
+def write_report(report: Row, folder: str | Path) -> None:
+    """device.json, device.md with its tables, device.svg with its plot."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "device.json", report)
+    write_text(folder / "device.md", markdown(report))
+    plot_device(report["rows"], folder / "device.svg")
 
 
 def _files(

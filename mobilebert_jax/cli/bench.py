@@ -53,6 +53,8 @@ def add_bench_options(command: argparse.ArgumentParser) -> None:
     device.add_argument("--precision", default="float32,int8", metavar="NAMES", help="default: %(default)s")
     device.add_argument("--lengths", default="128,384", metavar="N,...", help="default: %(default)s")
     device.add_argument("--threads", default="1,2", metavar="N,...", help="default: %(default)s")
+    text = "where device.json, its tables (device.md) and its plot (device.svg) go (default: %(default)s)"
+    device.add_argument("--output", default="runs/device", metavar="DIR", help=text)
     device.set_defaults(config="")
     text = "what int8 costs on a task by every method, in JAX and in the files that ship"
     _quantization_options(kinds.add_parser("quantization", help=text, description=text))
@@ -218,7 +220,7 @@ def _lists(options: argparse.Namespace, *names: str) -> tuple[tuple[str, ...], .
 
 
 def _bench_device(options: argparse.Namespace) -> None:
-    from mobilebert_jax.bench.device import bench_device, print_networks, print_rows
+    from mobilebert_jax.bench.device import bench_device, print_networks, print_rows, write_report
 
     names, runtimes, precisions, lengths, threads = (
         tuple(filter(None, getattr(options, name).split(",")))
@@ -229,10 +231,15 @@ def _bench_device(options: argparse.Namespace) -> None:
             if not word.isdecimal() or int(word) < 1:
                 raise UserError(f"--{option}={word}: whole numbers are needed")
     numbers = tuple(map(int, lengths)), tuple(map(int, threads))
+    if is_address(options.output):
+        raise UserError(f"--output={options.output}: bench device writes into a folder of this machine")
     given = names, runtimes, precisions, *numbers, options.repeats
+    report = bench_device(*given) if options.json else bench_device(*given, show=print_rows)
+    write_report(report, options.output)
     if options.json:
-        return _print_json(bench_device(*given))
-    print_networks(bench_device(*given, show=print_rows))
+        return _print_json(report)
+    print_networks(report)
+    print(f"finished: {options.output}")
 
 
 def _bench_quantization(options: argparse.Namespace) -> None:

@@ -1,9 +1,11 @@
 """Exported files of small networks are timed in their runtimes; ALBERT's one block is stored once."""
 
+import json
+
 import pytest
 
 from mobilebert_jax.bench import device, device_networks
-from mobilebert_jax.bench.device import bench_device, print_networks, print_rows
+from mobilebert_jax.bench.device import bench_device, print_networks, print_rows, write_report
 from mobilebert_jax.bench.device_networks import NETWORKS, Network, flops, random_form
 from mobilebert_jax.cli.main import main
 from mobilebert_jax.models.config import ModelConfig
@@ -28,7 +30,7 @@ def small(monkeypatch):
 
 
 @pytest.mark.parametrize(("runtime", "library"), [("litert", "litert_converter"), ("onnx", "jax2onnx")])
-def test_every_network_is_timed_in_every_setting(runtime, library, small, capsys):
+def test_every_network_is_timed_in_every_setting(runtime, library, small, capsys, tmp_path):
     pytest.importorskip(library)
     report = bench_device((), (runtime,), ("float32", "int8"), (8,), (1, 2), repeats=1, show=print_rows)
     assert len(report["rows"]) == 2 * 2 * 3
@@ -38,6 +40,9 @@ def test_every_network_is_timed_in_every_setting(runtime, library, small, capsys
         assert 0.2 < small_file["bytes"] / whole["bytes"] < 0.45
         assert whole["ms"] > 0 and whole["memory"] > 0
     assert rows["bert_base", "int8"]["faster"] == 1.0
+    write_report(report, tmp_path / "new")
+    assert json.loads((tmp_path / "new" / "device.json").read_text())["rows"] == report["rows"]
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"device.json", "device.md", "device.svg"}
     print_networks(report)
     assert "4.3 times smaller, 5.5 times faster" in capsys.readouterr().out
 
@@ -62,6 +67,7 @@ def test_the_networks_have_the_sizes_that_are_known():
         ("--runtimes=tvm", "--runtimes=tvm: there is no such one, only litert, onnx"),
         ("--lengths=128,x", "--lengths=x: whole numbers are needed"),
         ("--threads=0", "--threads=0: whole numbers are needed"),
+        ("--output=gs://bucket/x", "--output=gs://bucket/x: bench device writes into a folder of this machine"),
     ],
 )
 def test_bad_words_are_one_line_and_exit_code_2(word, message, capsys):
