@@ -1,7 +1,7 @@
 """`mobilebert import` and `mobilebert export`: other people's weights in, ours out."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,11 @@ def add_export_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--lengths", default="", metavar="N,...", help=text)
     text = "float32,int8 or one of them, of onnx, litert and web (default: both; of web int8)"
     command.add_argument("--precision", default="", metavar="NAMES", help=text)
+    text = "of onnx, litert and stablehlo: the files must score as the model does on examples of this task"
+    command.add_argument("--task", default="", help=text)
+    command.add_argument("--dataset", default="", help="of --task, as of evaluate")
+    text = "of --dataset, evenly chosen; 0 = all (default: %(default)s)"
+    command.add_argument("--examples", type=int, default=100, metavar="N", help=text)
     command.add_argument("--json", action="store_true", help="exactly one JSON object on stdout")
 
 
@@ -72,11 +77,27 @@ def export_weights(options: argparse.Namespace) -> None:
         raise UserError(f"--precision={options.precision}: must be {' or '.join(PRECISIONS)}, or both")
     lengths = [_length(word) for word in filter(None, options.lengths.split(","))]
     source = local_copy(options.model, "--model")
+    check = _check(options, source, precisions, lengths)
     if options.format == "hf":
         return _show(export_folder(source, options.output, _head(options)), options)
     if options.format == "web":
         return _show(export_web(source, options.output, _head(options), precisions, lengths), options)
-    _show(export_model(source, options.output, options.format, _head(options), precisions, lengths), options)
+    _show(export_model(source, options.output, options.format, _head(options), precisions, lengths, check), options)
+
+
+def _check(options: argparse.Namespace, source: Any, precisions: tuple[str, ...], lengths: Sequence[int]) -> Any:
+    """The scores' check that was asked for; None where none was."""
+    if bool(options.task) != bool(options.dataset):
+        raise UserError("export: --task and --dataset go together")
+    if not options.task:
+        return None
+    if options.examples < 0:
+        raise UserError(f"--examples={options.examples}: must be positive")
+    from mobilebert_jax.recipes.exam import Asked
+    from mobilebert_jax.recipes.export_scores import score_check
+
+    asked = Asked(options.task, options.dataset, options.examples)
+    return score_check(source, options.format, precisions, tuple(lengths), asked)
 
 
 def _length(word: str) -> int:
@@ -104,4 +125,10 @@ def _show(report: Mapping[str, Any], options: argparse.Namespace) -> None:
     print(f"tokenizer: {', '.join(report['tokenizer']) or 'none there'}")
     for name, file in report.get("files", {}).items():
         print(f"{name}: {file['bytes'] / 1e6:,.1f} MB, outputs within {file['error']:.1e} of their scale")
+    scores = report.get("scores", {"files": {}})
+    for precision, found in scores["files"].items():
+        print(
+            f"{precision} on {scores['examples']} examples of {scores['task']}: {found['score']:.2f}, "
+            f"the model {found['model']:.2f}, {found['agreement']:.1f}% of the answers agree"
+        )
     print(f"finished: {options.output}")

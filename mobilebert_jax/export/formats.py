@@ -54,11 +54,13 @@ def export_model(
     head: str | None = STORED,
     precisions: Sequence[str] = PRECISIONS,
     lengths: Sequence[int] = (),
+    check: Callable[[Path], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """A model folder's model for another runtime, with its config and tokenizer; returns the report.
 
     The 8-bit files are quantized as the folder's `quantization.json` says, dynamically where there is none. `lengths`
     of sequences: litert and stablehlo make a file for each (by default the model's maximum); onnx takes any.
+    `check` gets the finished folder before anybody sees it; what it returns stands in the report as `scores`.
 
     Raises:
         UserError: no model, a missing extra, a length beyond the model's, an `output` that is something else, or a
@@ -78,6 +80,9 @@ def export_model(
         written = write_checked(folder, made, model, params, recipe)
         report = {"format": format, **describe(model, params, files), "files": written}
         _describe_folder(folder, model, files, report)
+        if check:
+            report["scores"] = check(folder)
+            write_json(folder / REPORT, report)
     return report
 
 
