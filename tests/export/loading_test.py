@@ -1,4 +1,4 @@
-"""Exported folders are what transformers, transformers.js and onnxruntime look for, and say there what the model says."""
+"""Exported folders are what transformers, transformers.js and onnxruntime look for, and give its numbers there."""
 
 import jax
 import numpy as np
