@@ -43,6 +43,9 @@ def quantize(options: argparse.Namespace) -> None:
         raise UserError(f"--examples={options.examples}, --sequence_length={options.sequence_length}: must be positive")
     if options.sensitivity:
         return _sensitivity(options)
+    if options.plot or options.dataset:
+        given = f"--plot={options.plot}" if options.plot else f"--dataset={options.dataset}"
+        raise UserError(f"quantize {given}: goes with --sensitivity, which writes no model")
     if not options.output:
         raise UserError("quantize: give --output=DIR, where the model with its recipe goes")
     model = local_copy(options.model, "--model")
@@ -67,6 +70,8 @@ def _sensitivity(options: argparse.Namespace) -> None:
         raise UserError("quantize --sensitivity: give --task= and --dataset=, what the model is scored on")
     if options.output:
         raise UserError(f"--output={options.output}: --sensitivity writes no model; --plot=FILE writes a plot")
+    if options.plot and not options.plot.endswith(".svg"):
+        raise UserError(f"--plot={options.plot}: an SVG is written; give a name that ends in .svg")
     asked = Asked(
         options.task,
         options.dataset,
@@ -83,14 +88,15 @@ def _sensitivity(options: argparse.Namespace) -> None:
 
 
 def _print_rows(report: dict[str, Any], top: int) -> None:
+    from mobilebert_jax.report.sensitivity_plot import layer_name
+
     print(f"{report['task']}, {report['answers']:,} answers, {report['method']}: {report['score']:.2f} in float32")
-    print(f"  {'quantized alone':<58}{'change':>9}{'agrees':>10}{'lost':>9}")
+    print(f"  {'in 8 bits, alone':<48}{'of it':<12}{'change':>8}{'agrees':>10}{'lost':>9}")
     whole = [row for row in report["rows"] if row["layer"] == "all"]
     layers = [row for row in report["rows"] if row["layer"] != "all"][:top]
     for row in whole + layers:
-        block = "" if row["block"] < 0 else f" {row['block']}"
-        name = f"{row['layer'].removeprefix('encoder/')}{block}, {row['part']}"
-        print(f"  {name:<58}{row['change']:>9.4f}{row['agreement']:>9.2f}%{row['lost']:>9.2f}")
+        figures = f"{row['change']:>8.4f}{row['agreement']:>9.2f}%{row['lost']:>9.2f}"
+        print(f"  {layer_name(row):<48}{row['part']:<12}{figures}")
 
 
 def _columns(options: argparse.Namespace) -> Any:

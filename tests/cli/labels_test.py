@@ -36,6 +36,26 @@ def words(place, task="rte", dataset="glue", workdir="w"):
     return [*given, f"--workdir={workdir}", *(f"--config.{override}" for override in TINY)]
 
 
+def power_cut(command, words, at, monkeypatch):
+    """Runs a command in which the power goes after the evaluation at that step, before its line is written."""
+    keep = BestOnDev.keep
+
+    def cut(self, step, params, figures):
+        keep(self, step, params, figures)
+        if step == at:
+            raise KeyError("power cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BestOnDev, "keep", cut)
+        with pytest.raises(KeyError, match="power cut"):
+            command(*words)
+
+
+def same_bytes(workdir, other, *names):
+    for name in ("finetune/results.json", "model/model.safetensors", *names):
+        assert (workdir / name).read_bytes() == (other / name).read_bytes(), name
+
+
 def test_the_tasks_of_the_flags_are_those_of_the_recipes():
     assert [*THRESHOLDS, *LABEL_TASKS] == TASKS
 
@@ -59,22 +79,10 @@ def test_a_task_is_trained_scored_killed_and_continued(command, place, tmp_path,
     again = command(*words(place))
     assert again[:2] == (0, out)
 
-    # The power goes after the second evaluation, before its line is written.
-    keep = BestOnDev.keep
-
-    def cut(self, step, params, figures):
-        keep(self, step, params, figures)
-        if step == 10:
-            raise KeyError("power cut")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(BestOnDev, "keep", cut)
-        with pytest.raises(KeyError, match="power cut"):
-            command(*words(place, workdir="killed"))
+    power_cut(command, words(place, workdir="killed"), 10, monkeypatch)
     assert not (tmp_path / "killed/finetune/results.json").exists()
     assert command(*words(place, workdir="killed"))[0] == 0
-    for name in ("finetune/results.json", "finetune/dev.tsv", "model/model.safetensors"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "w" / name).read_bytes(), name
+    same_bytes(tmp_path / "killed", tmp_path / "w", "finetune/dev.tsv")
 
     given = ("evaluate", "--task=rte", "--model=w/model", f"--dataset={place / 'glue'}", "--sequence_length=16")
     code, out, _ = command(*given, "--json", "--output=scored", "--batch_size=8")
@@ -121,14 +129,22 @@ def test_tags_of_words(command, refusal, place, tmp_path, caplog):
     assert "tags.conll:1: the tag 'B-MAT' is none of" in refusal(*given, f"--dataset={path}")
 
 
-def test_numbers_of_one_s_own(command, place, tmp_path):
-    given = words(place, "regression", "own.jsonl", "own")
-    short = ("--config.finetune.epochs=1", "--config.finetune.sequence_length=8")
-    code, _, error = command(*given, "--text=t", "--label=y", *short)
+def test_numbers_of_one_s_own_learnt_as_8_bits_killed_and_continued(command, place, tmp_path, monkeypatch):
+    given = [*words(place, "regression", "own.jsonl", "own"), "--text=t", "--label=y"]
+    given += ["--config.finetune.quantize=static", "--config.finetune.hidden_act=relu6"]
+    given += [f"--config.finetune.{short}" for short in ("epochs=1", "sequence_length=8")]
+    given += [f"--config.finetune.{often}" for often in ("evaluate_every=1", "save_every=2")]
+    code, _, error = command(*given)
     assert code == 0, error
     results = json.loads((tmp_path / "own/finetune/results.json").read_text())
     assert results["student"].keys() == {"pearson", "spearman"} and results["baselines"]["mean"]["pearson"] == 0.0
-    assert results["examples"]["train"] + results["examples"]["dev"] == 40
+    assert results["examples"]["train"] + results["examples"]["dev"] == 40 and results["steps"] == 4
+
+    again = ["--workdir=killed" if word == "--workdir=own" else word for word in given]
+    power_cut(command, again, 3, monkeypatch)
+    assert [path.name for path in (tmp_path / "killed/finetune/checkpoints").glob("[0-9]*")] == ["2"]
+    assert command(*again)[0] == 0
+    same_bytes(tmp_path / "killed", tmp_path / "own", "model/quantization.json", "model/calibration.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,11 @@ from mobilebert_jax.cli.main import main
         (["quantize", "--model=m", "--output=o", "--calibration=a.txt"], "--method=dynamic measures no ranges"),
         (["quantize", "--model=m", "--output=o"], "m: not a model folder"),
         (["quantize", "--model=m", "--sensitivity", "--task=rte"], "give --task= and --dataset="),
+        (["quantize", "--model=m", "--output=o", "--plot=a.svg"], "--plot=a.svg: goes with --sensitivity"),
+        (
+            ["quantize", "--model=m", "--sensitivity", "--task=rte", "--dataset=d", "--plot=a.png"],
+            "--plot=a.png: an SVG is written",
+        ),
         (
             ["finetune", "--model=m", "--task=rte", "--config.finetune.quantize=int4"],
             "must be one of dynamic, weight_only",
