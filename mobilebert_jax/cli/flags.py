@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -109,7 +110,10 @@ def _find(name: str) -> Path:
 
 
 def _read_run(path: Path) -> tuple[ConfigDict, dict[str, Any]]:
-    """The config that a run has written down, JSON's lists as the config's tuples, and its source: itself if unsaid."""
+    """The config that a run has written down, JSON's lists as the config's tuples, and its source: itself if unsaid.
+
+    A run writes every setting that there is. One that it lacks came later: it is what it was without it, its default.
+    """
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
         config, source = _tuples(dict(run["config"])), run.get("source")
@@ -117,7 +121,19 @@ def _read_run(path: Path) -> tuple[ConfigDict, dict[str, Any]]:
         raise UserError(f"--config={path}: not the config.json of a run; give one, or a .py file") from error
     if not isinstance(source, dict) or not isinstance(source.get("changed"), dict):
         source = {"config": str(path), "changed": {}}
+    before = leaves_of(config)
+    _fill(config, default_config())
+    if later := [f"{name}={value!r}" for name, value in leaves_of(config).items() if name not in before]:
+        warnings.warn(f"--config={path}: written before there was {', '.join(later)}: the defaults", stacklevel=4)
     return config, source
+
+
+def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
+    for name, value in defaults.items():
+        if name not in config:
+            config[name] = value
+        elif isinstance(value, ConfigDict) and isinstance(config[name], ConfigDict):
+            _fill(config[name], value)
 
 
 def _tuples(value: Any) -> Any:

@@ -187,7 +187,8 @@ def test_a_file_that_is_no_config_is_refused(tmp_path, text, message):
     ("spec", "message"),
     [
         ("nowhere/demo.py", "no such file; configs that come with the project: demo.py, glue.py, mobilebert.py"),
-        ("demo:fast", "demo.py takes no arguments"),
+        ("demo:fast", "no argument 'fast'; there is local"),
+        ("small:fast", "small.py takes no arguments"),
         ("mobilebert:teeny", "no argument 'teeny'; there are tiny, no_opt"),
         ("mobilebert:tiny,no_opt", "two models, choose one"),
     ],
@@ -206,7 +207,6 @@ def test_an_unknown_config_is_refused(spec, message):
         (("data", "corpus", 1), r"data\.corpus=1: a text is needed"),
         (("data", "mask_probability", float("nan")), r"data\.mask_probability=nan: a finite number"),
         (("teacher", "stepz", 3), r"teacher\.stepz: no such setting; the nearest are teacher\.steps"),
-        (("teacher", {}), r"the setting teacher\.accumulation is missing"),
         (("seed", {"a": 1}), r"the setting seed is missing"),
     ],
 )
@@ -221,6 +221,34 @@ def test_a_config_with_other_settings_than_a_run_s_is_refused(tmp_path, change, 
     (tmp_path / "config.json").write_text(json.dumps(run))
     with pytest.raises(UserError, match=message):
         load_config(str(tmp_path / "config.json"), [])
+
+
+def test_what_came_after_a_run_was_written_is_its_default_and_said(tmp_path):
+    claim(tmp_path, load_config("demo", ["seed=3"]))
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "config.json"
+    run = json.loads(path.read_text())
+    del run["config"]["finetune"]["quantize"], run["config"]["mesh"]["preset"], run["config"]["glue"]
+    path.write_text(json.dumps(run))
+    with pytest.warns(UserWarning, match=r"config\.json: written before there was ") as said:
+        old = load_config(str(path), ["teacher.log_every=7"])
+    (line,) = (str(warning.message) for warning in said)
+    for words in ("finetune.quantize=''", "mesh.preset='dp'", "glue.rte=(16, 5e-05, 10.0)"):
+        assert words in line
+    assert old.to_dict() == load_config("demo", ["seed=3", "teacher.log_every=7"]).to_dict()
+    claim(tmp_path, old)  # and the run goes on
+
+
+def test_a_file_of_one_s_own_must_have_every_setting(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from mobilebert_jax.recipes.defaults import default_config\n"
+        "def get_config():\n"
+        "    config = default_config()\n"
+        "    del config.teacher.accumulation\n"
+        "    return config\n"
+    )
+    with pytest.raises(UserError, match=r"the setting teacher\.accumulation is missing"):
+        load_config(str(tmp_path / "mine.py"), [])
 
 
 def test_a_whole_number_is_a_number_too(tmp_path):
