@@ -212,6 +212,7 @@ class _Idle:
     """A program whose step takes no time."""
 
     name: str = "idle"
+    independent: bool = False
 
     def cut(self, params, block):
         return params, {}

@@ -143,6 +143,7 @@ class Cone:
     """The distance to the batch's ids: finite everywhere, without a gradient at its tip."""
 
     name: str = "cone"
+    independent: bool = False
 
     def cut(self, params, block):
         return params, {}
