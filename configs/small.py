@@ -1,4 +1,4 @@
-"""A small student from real text in well under an hour on two CPU cores: eight thousand word pieces, four blocks.
+"""A small student from real text in about an hour on two CPU cores: eight thousand word pieces, four blocks.
 
     mobilebert run --config=configs/small.py --config.data.corpus='texts/*.txt' --workdir=runs/small
 
