@@ -21,7 +21,6 @@ from ml_collections import ConfigDict
 from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.recipes.data import configured_corpus, preparation_of
 from mobilebert_jax.recipes.settings import check_data
-from mobilebert_jax.text.encoding import cores
 from mobilebert_jax.text.examples import PretrainingExamples
 from mobilebert_jax.text.packed_examples import PackedExamples
 from mobilebert_jax.text.preparation import Preparation, build_store
@@ -34,6 +33,7 @@ from mobilebert_jax.training.phase import Cadence, Phase
 from mobilebert_jax.training.program import LearningRate
 from mobilebert_jax.training.stages import Plan, Stage
 from mobilebert_jax.training.stopping import Stopper
+from mobilebert_jax.utils.cores import cores
 from mobilebert_jax.utils.types import Batch
 
 Show = Callable[[str, dict[str, Any]], None]

@@ -11,11 +11,12 @@ import jax
 import numpy as np
 
 from mobilebert_jax.export.inference_form import InferenceForm, inference_form
-from mobilebert_jax.export.inference_forward import INPUTS, forward
+from mobilebert_jax.export.inference_forward import forward
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.utils.trees import count_parameters
+from mobilebert_jax.utils.types import INPUTS
 
 HEAD = "qa"
 

@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,14 +119,14 @@ class Students:
         folder = self.folder(name, seed, steps)
         config, path = self._config(name, seed, steps), folder / "row.json"
         sign = {"config": config.to_json(sort_keys=True), "tests": [test.sha256 for test in self.tests]}
-        kept = read_json(path) if path.is_file() else {}
-        if kept.get("of") != sign:
+
+        def made() -> Row:
             if steps[0]:
                 self._take_transfer(folder, config, f"{name}-{seed}-{steps[0]}-*")
             row = {"strategy": name, "seed": seed, "steps": dict(zip(("transfer", "distill"), steps, strict=True))}
-            kept = {"of": sign, "row": row | self._trained(folder, config)}
-            write_json(path, kept)
-        return kept["row"]
+            return {"row": row | self._trained(folder, config)}
+
+        return _kept(path, sign, made)["row"]
 
     def _config(self, name: str, seed: int, steps: Steps) -> ConfigDict:
         config = ConfigDict(self.config.to_dict())
@@ -168,11 +168,17 @@ def _answers(folder: Path, test: Test) -> float:
     """
     path = folder / "scores" / f"{test.name}.json"
     sign = {"dataset": test.sha256, "model": weights_sha256(folder / "model")}
+    scores = _kept(path, sign, lambda: evaluate_folder(folder / "model", test.path, test.task))
+    return scores["f1" if test.task == "squad1" else "best_f1"]
+
+
+def _kept(path: Path, sign: Row, make: Callable[[], Row]) -> Row:
+    """What the file holds, made anew unless it is of the same `sign`."""
     kept = read_json(path) if path.is_file() else {}
     if kept.get("of") != sign:
-        kept = {"of": sign, **evaluate_folder(folder / "model", test.path, test.task)}
+        kept = {"of": sign, **make()}
         write_json(path, kept)
-    return kept["f1" if test.task == "squad1" else "best_f1"]
+    return kept
 
 
 def phase_seconds(metrics: Path) -> float:

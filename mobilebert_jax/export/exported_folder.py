@@ -1,6 +1,5 @@
 """A finished export, opened again: its own files, run by their own runtime, in the place of a model in JAX."""
 
-import os
 import re
 import types
 from collections.abc import Callable
@@ -11,13 +10,13 @@ import numpy as np
 
 from mobilebert_jax.export.checks import Run
 from mobilebert_jax.export.formats import REPORT
-from mobilebert_jax.export.inference_forward import INPUTS
 from mobilebert_jax.inference.folders import Load, in_jax
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.folder_config import CONFIG, read_folder_config
+from mobilebert_jax.utils.cores import cores
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import read_json
-from mobilebert_jax.utils.types import Batch
+from mobilebert_jax.utils.types import INPUTS, Batch
 
 NAMES = {
     "onnx": {"float32": r"onnx/model\.onnx", "int8": r"onnx/model_quantized\.onnx"},
@@ -79,16 +78,15 @@ def _files(folder: Path, kind: str, precision: str) -> dict[int, Path]:
 
 
 def _runner(kind: str, path: Path) -> Run:
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         if kind == "onnx":
             from mobilebert_jax.export import onnx
 
-            return onnx.Runner(str(path), threads)
+            return onnx.Runner(str(path), cores())
         if kind == "litert":
             from mobilebert_jax.export import litert
 
-            return litert.Runner(str(path), threads)
+            return litert.Runner(str(path), cores())
     except ImportError as error:
         raise UserError(f"{error.name} is missing: pip install 'mobilebert-jax[{kind}]'") from error
     from mobilebert_jax.export import stablehlo

@@ -22,12 +22,11 @@ from mobilebert_jax.export.inference_form import (
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.layers import ACTIVATIONS, normalise
 from mobilebert_jax.quantization.int8 import Int8
-from mobilebert_jax.utils.types import Array
+from mobilebert_jax.utils.types import INPUTS, Array
 
 MASKED = -1e9
 """Added to a score of a key that is padding."""
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUTS = (
     "start_logits end_logits logits prediction_logits seq_relationship_logits last_hidden_state pooler_output"
 ).split()

@@ -14,12 +14,12 @@ import numpy as np
 
 from mobilebert_jax.export.checks import PROBABILITY
 from mobilebert_jax.export.inference_form import InferenceForm
-from mobilebert_jax.export.inference_forward import INPUTS, forward
+from mobilebert_jax.export.inference_forward import forward
 from mobilebert_jax.export.litert_int8 import SIGNATURE, quantized_bytes, with_int8_tables
 from mobilebert_jax.export.stablehlo import exported
 from mobilebert_jax.quantization.recipe import Recipe
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.types import Array
+from mobilebert_jax.utils.types import INPUTS, Array
 
 
 def litert_bytes(form: InferenceForm, length: int, batch: int = 1) -> bytes:

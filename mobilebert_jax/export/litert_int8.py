@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from mobilebert_jax.export.inference_form import InferenceForm
-from mobilebert_jax.export.inference_forward import INPUTS
 from mobilebert_jax.export.tflite_file import with_version
 from mobilebert_jax.quantization.int8 import quantize
 from mobilebert_jax.quantization.recipe import STATIC, WEIGHT_ONLY, Recipe, Samples
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.types import INPUTS
 
 SIGNATURE = "serving_default"
 SCALES_A_CHANNEL = 12

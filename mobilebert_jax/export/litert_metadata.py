@@ -12,13 +12,13 @@ from typing import Any
 import flatbuffers
 import flax.linen as nn
 
-from mobilebert_jax.export.inference_forward import INPUTS
 from mobilebert_jax.export.tflite_file import Names, tensor_names, with_buffer, with_files
 from mobilebert_jax.models.folder_config import folder_config
 from mobilebert_jax.models.heads import MobileBertForSequenceClassification
 from mobilebert_jax.text.tokenizer import load_tokenizer
 from mobilebert_jax.text.tokenizer_files import TokenizerFiles
 from mobilebert_jax.text.wordpiece import WordPiece
+from mobilebert_jax.utils.types import INPUTS
 
 ENTRY, IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", "1.1.0"
 LICENSE = "Apache-2.0"

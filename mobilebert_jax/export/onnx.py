@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mobilebert_jax.export.inference_form import InferenceForm
-from mobilebert_jax.export.inference_forward import INPUTS, forward, output_names
+from mobilebert_jax.export.inference_forward import forward, output_names
 from mobilebert_jax.export.onnx_int8 import quantized_model
 from mobilebert_jax.quantization.recipe import Recipe
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.types import INPUTS
 
 MISSING = "{} is missing: pip install 'mobilebert-jax[onnx]'"
 AXES = ("batch_size", "sequence_length")

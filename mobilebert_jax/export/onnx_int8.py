@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert_jax.export.inference_forward import INPUTS
 from mobilebert_jax.quantization.int8 import quantize
 from mobilebert_jax.quantization.recipe import DYNAMIC, STATIC, WEIGHT_ONLY, Recipe, Samples
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.types import INPUTS
 
 KERNELS = ("MatMul", "Gemm")
 """The operations that multiply with a kernel."""

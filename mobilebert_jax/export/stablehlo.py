@@ -8,8 +8,8 @@ import jax.export
 import jax.numpy as jnp
 
 from mobilebert_jax.export.inference_form import InferenceForm
-from mobilebert_jax.export.inference_forward import INPUTS, forward
-from mobilebert_jax.utils.types import Array
+from mobilebert_jax.export.inference_forward import forward
+from mobilebert_jax.utils.types import INPUTS, Array
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

@@ -13,9 +13,9 @@ from mobilebert_jax.models.block import Block
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import Linear
 from mobilebert_jax.models.layers import Dense
-from mobilebert_jax.quantization.recipe import INPUTS, STATIC, Ranges, Recipe, Samples
+from mobilebert_jax.quantization.recipe import STATIC, Ranges, Recipe, Samples
 from mobilebert_jax.utils.trees import STACK
-from mobilebert_jax.utils.types import Array, Params
+from mobilebert_jax.utils.types import INPUTS, Array, Params
 
 BATCH = 8
 

@@ -15,14 +15,13 @@ import safetensors.numpy
 
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import read_json, write_json
+from mobilebert_jax.utils.types import INPUTS
 
 RECIPE, SAMPLES = "quantization.json", "calibration.safetensors"
 
 DYNAMIC, WEIGHT_ONLY, STATIC = METHODS = ("dynamic", "weight_only", "static")
 """Kernels and tables are integers in all of them. dynamic: activations become integers when they come, by their own
 range. static: by a range that was measured before, on calibration data. weight_only: activations stay float32."""
-
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 Ranges = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """A kernel's name -> lowest and highest activation that meets it, float32 [] or, in a stack of blocks, [L]."""

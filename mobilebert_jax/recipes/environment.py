@@ -9,6 +9,8 @@ from typing import Any
 
 import jax
 
+from mobilebert_jax.utils.cores import cores
+
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "tokenizers", "sentencepiece")
 
 
@@ -22,7 +24,7 @@ def environment() -> dict[str, Any]:
         "devices": f"{len(devices)} {devices[0].device_kind}",
         "processes": jax.process_count(),
         # A product on the CPU is split by cores, and sums of parts depend on the parts.
-        "processor": f"{_cores()} {platform.machine()}" if devices[0].platform == "cpu" else "",
+        "processor": f"{cores()} {platform.machine()}" if devices[0].platform == "cpu" else "",
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
     }
 
@@ -35,11 +37,6 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     return str(value)[:40] if value not in ("", None) else "none"
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _git_revision() -> str:

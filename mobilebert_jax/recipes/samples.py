@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mobilebert_jax.quantization.recipe import INPUTS, Samples
+from mobilebert_jax.quantization.recipe import Samples
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.text.lengths import LENGTH_MULTIPLE
 from mobilebert_jax.text.pairs import Pairs
@@ -12,6 +12,7 @@ from mobilebert_jax.text.tokenizer import Tokenizer
 from mobilebert_jax.text.windows import build_windows
 from mobilebert_jax.text.words import WordRows
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.types import INPUTS
 
 EXAMPLES = 128
 """How many are measured on where nothing else is said."""

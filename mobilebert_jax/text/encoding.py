@@ -17,6 +17,7 @@ import numpy as np
 
 from mobilebert_jax.text.splitters import sentence_splitter
 from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.utils.cores import cores
 from mobilebert_jax.utils.errors import UserError
 
 Key = TypeVar("Key")
@@ -67,11 +68,6 @@ def side_of(text: str, heldout_fraction: float) -> str:
     """`heldout` for that share of all texts, by a hash, `train` for the others."""
     digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
     return "heldout" if int.from_bytes(digest, "big") < heldout_fraction * 2.0**64 else "train"
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def encode_in_order(

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilebert_jax.text.encoding import cores, encode_in_order
+from mobilebert_jax.text.encoding import encode_in_order
 from mobilebert_jax.text.preparation import Preparation, estimated_total, existing_folder, stored_bytes
 from mobilebert_jax.text.shards import Cutter
 from mobilebert_jax.text.tokenizer import Tokenizer
+from mobilebert_jax.utils.cores import cores
 
 SAMPLE_BYTES = 16_000_000
 

@@ -21,9 +21,7 @@ from mobilebert_jax.objectives.terms import weighted_total
 from mobilebert_jax.optim.masks import multiplier_tree
 from mobilebert_jax.training.program import Control
 from mobilebert_jax.utils.placement import of_teacher
-from mobilebert_jax.utils.types import Array, Batch, Params, PretrainingOutput
-
-INPUTS = ("input_ids", "attention_mask", "token_type_ids", "segment_ids")
+from mobilebert_jax.utils.types import INPUTS, Array, Batch, Params, PretrainingOutput
 
 
 def head_counts(batch: Batch, tf1_compat: bool) -> dict[str, Array]:
@@ -141,4 +139,4 @@ class AloneProgram:
 
 def inputs(batch: Batch) -> dict[str, Array]:
     """The arrays every model takes, by name; `segment_ids` only where rows are packed."""
-    return {name: batch[name] for name in INPUTS if name in batch}
+    return {name: batch[name] for name in (*INPUTS, "segment_ids") if name in batch}

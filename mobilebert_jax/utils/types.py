@@ -14,6 +14,9 @@ Array = jax.Array | np.ndarray
 Params = Any
 """A nested dict of arrays."""
 
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""What every network takes, in the order in which it takes them."""
+
 Batch = Mapping[str, Array]
 """Arrays by the field's standard names, all of one host batch:
 

@@ -11,9 +11,10 @@ from mobilebert_jax.inference.folders import in_jax
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.pretrained import save_pretrained
 from mobilebert_jax.quantization.calibration import make_recipe
-from mobilebert_jax.quantization.recipe import INPUTS, Recipe, WithRecipe
+from mobilebert_jax.quantization.recipe import Recipe, WithRecipe
 from mobilebert_jax.text.tokenizer_files import TokenizerFiles
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.types import INPUTS
 from tests.models.model_cases import VARIANTS, batch, random_params, relative_error
 
 MODEL = build_model(VARIANTS["mobilebert"], "qa")

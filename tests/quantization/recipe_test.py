@@ -12,8 +12,9 @@ from mobilebert_jax.quantization.calibration import make_recipe
 from mobilebert_jax.quantization.int8 import quantize
 from mobilebert_jax.quantization.precision import at_precision
 from mobilebert_jax.quantization.ranged import Ranged, ranged_product
-from mobilebert_jax.quantization.recipe import INPUTS, METHODS, Recipe, read_recipe
+from mobilebert_jax.quantization.recipe import METHODS, Recipe, read_recipe
 from mobilebert_jax.utils.errors import UserError
+from mobilebert_jax.utils.types import INPUTS
 from tests.models import reference
 from tests.models.model_cases import VARIANTS, batch, random_params, relative_error
 from tests.quantization.int8_test import integers
