@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from mobilebert_jax.bench.choices import chosen
 from mobilebert_jax.bench.quality_plot import plot_quality
 from mobilebert_jax.bench.strategies import CLOSE, STRATEGIES, local_strategy
-from mobilebert_jax.bench.students import Row, Students, programs_kept, read_test, seconds_by_step
+from mobilebert_jax.bench.students import Row, Students, check_seeds, programs_kept, read_test, seconds_by_step
 from mobilebert_jax.training.metrics import read_metrics
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
@@ -42,31 +42,34 @@ def bench_quality(
     budgets: Sequence[str] = ("steps", "1"),
     equal: Sequence[str] = EQUAL,
     datasets: Sequence[str] = (),
+    together: int = 1,
     show: Callable[[Row], None] = lambda row: None,
 ) -> Row:
     """A row for each budget, way, seed and kind of distillation: steps, seconds, held-out losses, scores of answers.
 
     `hidden` and `attention` are held-out transfer losses of every block on the student's own walk, `curve` is
-    (seconds, `hidden`) at each evaluation. Writes quality.json and quality.svg into `workdir`. `show` gets each row.
+    (seconds, `hidden`) at each evaluation. `together`: see `Students.students`. Writes quality.json and quality.svg
+    into `workdir`. `show` gets each row.
 
     Raises:
         UserError: bad config, or a way, budget or comparison that does not exist. Stopped: asked to stop, all is saved.
     """
     names, equal = chosen(names, tuple(WAYS), "--ways"), chosen(equal, EQUAL, "--equal")
-    if seeds < 1:
-        raise UserError(f"--seeds={seeds}: must be at least 1")
+    check_seeds(seeds, together)
     for budget in budgets:
         _share(budget)
     if datasets and not config.finetune.questions:
         raise UserError(f"--dataset={datasets[0]}: no questions to learn from; set config.finetune.questions")
-    students = Students(config, Path(workdir), stopper, WAYS, [read_test(dataset) for dataset in datasets])
+    tests = [read_test(dataset) for dataset in datasets]
+    students = Students(config, Path(workdir), stopper, WAYS, tests, together)
+    numbers = range(config.seed, config.seed + seeds)
     with programs_kept(Path(workdir) / "compiled"):
         students.teacher(counted=False)
         rows = []
         for budget in budgets:
             for name in names:
-                for seed in range(config.seed, config.seed + seeds):
-                    for row in _rows(students, name, seed, budget, equal):
+                for kind in equal:
+                    for row in _rows(students, name, numbers, budget, kind):
                         rows.append(row)
                         show(row)
     report = {"seeds": seeds, "teacher": students.teacher_row, "rows": rows, "means": means(rows)}
@@ -89,21 +92,25 @@ def _share(budget: str) -> float | None:
     return share
 
 
-def _rows(students: Students, name: str, seed: int, budget: str, equal: Sequence[str]) -> list[Row]:
-    """The rows of one transferred student; with as little time left or right as `CLOSE` the two kinds are one."""
+def _rows(students: Students, name: str, seeds: Sequence[int], budget: str, equal: str) -> list[Row]:
+    """The rows of a way's students; with as little time left or right as `CLOSE` the two kinds are one."""
     steps, distill = _transfer_steps(students, name, budget), students.config.distill.steps
-    found = []
-    for kind in equal:
-        if kind == "time":
-            reference = _seconds(students, REFERENCE, None)
-            taken = _seconds(students, name, steps)["transfer"]
-            factor = (sum(reference.values()) - taken) / reference["distill"]
-            distill = distill if abs(factor - 1) < CLOSE else max(round(factor * distill), 1)
-        row = students.student(name, seed, (steps, distill))
-        found.append(
-            {"budget": budget, "equal": kind, **row, **_transferred(students.folder(name, seed, (steps, distill)))}
-        )
-    return found
+    if equal == "time":
+        reference = _seconds(students, REFERENCE, None)
+        taken = _seconds(students, name, steps)["transfer"]
+        factor = (sum(reference.values()) - taken) / reference["distill"]
+        distill = distill if abs(factor - 1) < CLOSE else max(round(factor * distill), 1)
+    rows = students.students(name, seeds, (steps, distill))
+    folders = [students.folder(name, seed, (steps, distill)) for seed in seeds]
+    return [
+        {
+            "budget": budget,
+            "equal": equal,
+            **row,
+            **_transferred(folder, folders[0] if students.together != 1 else folder),
+        }
+        for row, folder in zip(rows, folders, strict=True)
+    ]
 
 
 def _equal_steps(students: Students, name: str) -> int:
@@ -129,10 +136,13 @@ def _seconds(students: Students, name: str, steps: int | None) -> dict[str, floa
     return students.student(name, students.config.seed, (steps, students.config.distill.steps))["seconds"]
 
 
-def _transferred(folder: Path) -> Row:
-    """What the logs of a run say of its transfer, and of its masked LM before distillation."""
+def _transferred(folder: Path, alone: Path) -> Row:
+    """What the logs of a run say of its transfer, and of its masked LM before distillation.
+
+    What its steps take is what they took `alone`, another's folder where it learnt side by side with others.
+    """
     lines = read_metrics(folder / "transfer" / "metrics.jsonl")
-    took = {0: 0.0} | seconds_by_step(lines)
+    took = {0: 0.0} | seconds_by_step(read_metrics(alone / "transfer" / "metrics.jsonl"))
     heldout = [(line["step"], line["heldout"]) for line in lines if "heldout" in line]
     last = heldout[-1][1]
     found = {name: last[name] for name in ("hidden", "attention") if name in last}

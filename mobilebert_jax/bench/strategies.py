@@ -3,7 +3,7 @@
 One teacher; then the same student by each strategy and seed, on the same text. Three comparisons:
 
     steps     every student makes as many steps in all: those of transfer and distillation together
-    time      every student learns as long as that of `pkt`, by the seconds of its own steps
+    time      every student learns as long as that of `pkt`, by the seconds of the first seed's steps
     teacher   the student that needs no teacher also gets the seconds that the teacher took
 
 A teacher that is there already, `teacher.path`, took what the log of the run says whose folder it lies in. Each student
@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.bench.choices import chosen
 from mobilebert_jax.bench.strategies_plot import plot_strategies
-from mobilebert_jax.bench.students import Row, Steps, Strategy, Students, programs_kept, read_test
+from mobilebert_jax.bench.students import Row, Steps, Strategy, Students, check_seeds, programs_kept, read_test
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import write_json
@@ -66,13 +66,15 @@ def bench_strategies(
     seeds: int = 3,
     comparisons: Sequence[str] = COMPARISONS,
     datasets: Sequence[str] = (),
+    together: int = 1,
     show: Callable[[Row], None] = lambda row: None,
 ) -> Row:
     """A row for each comparison, strategy and seed: steps, seconds, held-out masked LM, and scores of answers.
 
     `datasets`: SQuAD json files that each fine-tuned student is scored on beside the config's held-out questions; the
-    report has the best baseline of each. Writes strategies.json and strategies.svg into `workdir`, which holds every
-    run, and the compiled programs, which students share. `show` gets each row once it is there.
+    report has the best baseline of each. `together`: see `Students.students`. Writes strategies.json and strategies.svg
+    into `workdir`, which holds every run, and the compiled programs, which students share. `show` gets each row once
+    it is there.
 
     Raises:
         UserError: bad config, a strategy or comparison that does not exist, or the teacher's seconds are asked for and
@@ -80,13 +82,12 @@ def bench_strategies(
     """
     names = chosen(names, tuple(STRATEGIES), "--strategies")
     comparisons = chosen(comparisons, COMPARISONS, "--equal")
-    if seeds < 1:
-        raise UserError(f"--seeds={seeds}: must be at least 1")
+    check_seeds(seeds, together)
     if datasets and not config.finetune.questions:
         raise UserError(f"--dataset={datasets[0]}: no questions to learn from; set config.finetune.questions")
     # Refused now, not after the first student.
     tests = [read_test(dataset) for dataset in datasets]
-    students = Students(config, Path(workdir), stopper, STRATEGIES, tests)
+    students = Students(config, Path(workdir), stopper, STRATEGIES, tests, together)
     with programs_kept(Path(workdir) / "compiled"):
         return _measured(students, names, seeds, comparisons, show)
 
@@ -98,10 +99,10 @@ def _measured(
     rows: list[Row] = []
     for comparison in comparisons:
         for name in names:
-            for seed in range(students.config.seed, students.config.seed + seeds):
-                if comparison != "teacher" or STRATEGIES[name].teacherless:
-                    steps = _steps(students, name, comparison, seed)
-                    rows.append({"equal": comparison, **students.student(name, seed, steps)})
+            if comparison != "teacher" or STRATEGIES[name].teacherless:
+                numbers = range(students.config.seed, students.config.seed + seeds)
+                for row in students.students(name, numbers, _steps(students, name, comparison)):
+                    rows.append({"equal": comparison, **row})
                     show(rows[-1])
     baselines = {test.name: test.baseline for test in students.tests}
     report = {
@@ -116,16 +117,17 @@ def _measured(
     return report
 
 
-def _steps(students: Students, name: str, comparison: str, seed: int) -> Steps:
-    """(transfer, distill) steps of a student.
+def _steps(students: Students, name: str, comparison: str) -> Steps:
+    """(transfer, distill) steps of a student; what they take is taken from the first seed's, for all seeds alike.
 
     Where its seconds would hardly change they are those of equal steps, whose student is there already.
     """
+    seed = students.config.seed
     transfer = students.config.transfer.steps if STRATEGIES[name].transfers else 0
     equal = transfer, students.config.transfer.steps + students.config.distill.steps - transfer
     if comparison == "steps":
         return equal
-    budget = sum(students.student(MEASURE, seed, _steps(students, MEASURE, "steps", seed))["seconds"].values())
+    budget = sum(students.student(MEASURE, seed, _steps(students, MEASURE, "steps"))["seconds"].values())
     budget += students.teacher_row["seconds"] if comparison == "teacher" else 0.0
     factor = budget / sum(students.student(name, seed, equal)["seconds"].values())
     return equal if abs(factor - 1) < CLOSE else (round(factor * equal[0]), round(factor * equal[1]))

@@ -17,6 +17,7 @@ from mobilebert_jax.models.tensor_files import weights_sha256
 from mobilebert_jax.recipes.evaluate import evaluate_folder
 from mobilebert_jax.recipes.questions import load_heldout
 from mobilebert_jax.recipes.run import run_recipe
+from mobilebert_jax.recipes.side_by_side import run_side_by_side
 from mobilebert_jax.tasks.baselines import baseline_scores
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.training.metrics import read_metrics
@@ -69,6 +70,14 @@ class Test(NamedTuple):
         return Path(self.path).stem
 
 
+def check_seeds(seeds: int, together: int) -> None:
+    """UserError for numbers of students that make no sense."""
+    if seeds < 1:
+        raise UserError(f"--seeds={seeds}: must be at least 1")
+    if together < 0:
+        raise UserError(f"--together={together}: must be at least 1, or 0 for all that there are")
+
+
 def read_test(dataset: str) -> Test:
     """SQuAD 1.1 where every question has an answer."""
     questions: list[Question] = load_heldout(dataset, "squad2")
@@ -87,9 +96,10 @@ class Students:
         stopper: Stopper,
         strategies: Mapping[str, Strategy],
         tests: Sequence[Test] = (),
+        together: int = 1,
     ):
         self.config, self.workdir, self.stopper = config, workdir, stopper
-        self.strategies, self.tests = strategies, tests
+        self.strategies, self.tests, self.together = strategies, tests, together
         self.teacher_row: Row = {}
 
     def teacher(self, counted: bool) -> None:
@@ -110,9 +120,33 @@ class Students:
             "seconds": phase_seconds(folder / "teacher" / "metrics.jsonl"),
         }
 
-    def folder(self, name: str, seed: int, steps: Steps) -> Path:
-        """Where a student's run lies."""
+    def folder(self, name: str, seed: int | str, steps: Steps) -> Path:
+        """Where a student's run lies, or that of several side by side."""
         return self.workdir / f"{name}-{seed}-{steps[0]}-{steps[1]}"
+
+    def students(self, name: str, seeds: Sequence[int], steps: Steps) -> list[Row]:
+        """The rows of one student a seed.
+
+        The first is trained alone: what one takes. The others are trained up to `together` at a time, side by side on
+        the first's batches of each group, and count as taking as long.
+        """
+        first, others = self.student(name, seeds[0], steps), seeds[1:]
+        if self.together == 1 or len(others) < 2:
+            return [first, *(self.student(name, seed, steps) for seed in others)]
+        size = self.together or len(others)
+        for start in range(0, len(others), size):
+            self._side_by_side(name, others[start : start + size], steps)
+        return [first, *(self.student(name, seed, steps) | {"seconds": first["seconds"]} for seed in others)]
+
+    def _side_by_side(self, name: str, seeds: Sequence[int], steps: Steps) -> None:
+        """Transfer and distillation of these seeds, into their folders, unless all are there."""
+        folders = {seed: self.folder(name, seed, steps) for seed in seeds}
+        if len(seeds) < 2 or all((folder / "distill" / "model").exists() for folder in folders.values()):
+            return
+        for seed, folder in folders.items():
+            self._take_transfer(folder, name, seed, steps)
+        together = self.folder(name, "+".join(map(str, seeds)), steps)
+        run_side_by_side(self._config(name, seeds[0], steps), together, self.stopper, folders)
 
     def student(self, name: str, seed: int, steps: Steps) -> Row:
         """Trains, fine-tunes and scores one student; its row."""
@@ -121,8 +155,7 @@ class Students:
         sign = {"config": config.to_json(sort_keys=True), "tests": [test.sha256 for test in self.tests]}
 
         def made() -> Row:
-            if steps[0]:
-                self._take_transfer(folder, config, f"{name}-{seed}-{steps[0]}-*")
+            self._take_transfer(folder, name, seed, steps)
             row = {"strategy": name, "seed": seed, "steps": dict(zip(("transfer", "distill"), steps, strict=True))}
             return {"row": row | self._trained(folder, config)}
 
@@ -149,10 +182,10 @@ class Students:
         row |= {name: results["student"][f"best_{name}"] for name in ("f1", "exact")} if results else {}
         return row | {test.name: _answers(folder, test) for test in self.tests}
 
-    def _take_transfer(self, folder: Path, config: ConfigDict, others: str) -> None:
+    def _take_transfer(self, folder: Path, name: str, seed: int, steps: Steps) -> None:
         """Copies the finished transfer of a student whose config differs after it alone: it would be the same."""
-        own = json.loads(config.to_json())
-        for other in sorted(self.workdir.glob(others)):
+        own = json.loads(self._config(name, seed, steps).to_json())
+        for other in sorted(self.workdir.glob(f"{name}-{seed}-{steps[0]}-*")) if steps[0] else ():
             if (folder / "transfer").exists() or not (other / "transfer" / "model").exists():
                 continue
             theirs = read_json(other / "config.json")["config"]

@@ -104,6 +104,8 @@ def _students_options(command: argparse.ArgumentParser, workdir: str) -> None:
     command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
     command.add_argument("--workdir", default=workdir, help="of all runs (default: %(default)s)")
     command.add_argument("--seeds", type=int, default=3, help="students of each kind (default: %(default)s)")
+    text = "of those, beside the first, learn side by side on one walk of the teacher (default: all; 1: one by one)"
+    command.add_argument("--together", type=int, default=0, metavar="N", help=f"so many {text}")
     command.add_argument("--dataset", default="", metavar="FILES", help="more SQuAD files to score on, comma-separated")
     command.add_argument("--max_minutes", type=float, default=0.0, help="save and exit 42 after so many minutes")
     _json_option(command)
@@ -191,7 +193,7 @@ def _bench_strategies(options: argparse.Namespace) -> None:
     from mobilebert_jax.bench.strategies import bench_strategies, print_means, print_row
 
     names, equal, files = _lists(options, "strategies", "equal", "dataset")
-    given = *_of_students(options), names, options.seeds, equal, files
+    given = *_of_students(options), names, options.seeds, equal, files, options.together
     if options.json:
         return _print_json(bench_strategies(*given))
     print_means(bench_strategies(*given, show=print_row))
@@ -201,7 +203,7 @@ def _bench_quality(options: argparse.Namespace) -> None:
     from mobilebert_jax.bench.quality import bench_quality, print_means, print_row
 
     names, budgets, equal, files = _lists(options, "ways", "budgets", "equal", "dataset")
-    given = *_of_students(options), names, options.seeds, budgets, equal, files
+    given = *_of_students(options), names, options.seeds, budgets, equal, files, options.together
     if options.json:
         return _print_json(bench_quality(*given))
     print_means(bench_quality(*given, show=print_row))

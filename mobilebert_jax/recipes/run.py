@@ -72,17 +72,19 @@ def run_recipe(
     source: Mapping[str, Any] | None = None,
     traced: Traced | None = None,
     since: float | None = None,
+    make: "Callable[..., Recipe] | None" = None,
 ) -> dict[str, Any]:
     """Runs the named phases of the config in `workdir`, a folder or an address, continuing what is there.
 
     Leaves `<phase>/model/` after each phase, and `model/`, the finished student; a phase whose model is there is
     finished. Returns question-answering results, {} when that phase is not among them. `source`: as in `claim`.
-    `traced`: steps that the profiler records. `since`: the `time.monotonic()` that the run's time counts from.
+    `traced`: steps that the profiler records. `since`: the `time.monotonic()` that the run's time counts from. `make`:
+    what to take in place of `Recipe`.
 
     Raises:
         UserError: bad config, text or workdir. Stopped: asked to stop, the state is saved.
     """
-    since = time.monotonic() if since is None else since
+    since, make = time.monotonic() if since is None else since, make or Recipe
     with SharedStopper(stopper) as stopper, contextlib.ExitStack() as held:
         if traced:
             check_traced(config, traced, phases)
@@ -96,13 +98,13 @@ def run_recipe(
                 data = _prepared(config, folder, stopper, source)
                 check_examples(config, data)
                 if config.teacher.path:
-                    _Recipe(config, place, data, stopper, phases, layout, spent).finished_teacher()
+                    make(config, place, data, stopper, phases, layout, spent).finished_teacher()
                 return data
 
         data = on_first(begin)
         place.share()
         data = data or open_data(folder, load_tokenizer(folder / "data" / "tokenizer"))
-        recipe = _Recipe(config, place, data, stopper, phases, layout, spent, traced)
+        recipe = make(config, place, data, stopper, phases, layout, spent, traced)
         if "teacher" in phases:
             recipe.teacher()
         if "transfer" in phases or "distill" in phases:
@@ -167,7 +169,7 @@ def _claimed(config: ConfigDict, workdir: Path, source: Mapping[str, Any] | None
     return corpus
 
 
-class _Recipe:
+class Recipe:
     """The phases as methods; what one leaves in its folder is the next one's input."""
 
     def __init__(
@@ -202,7 +204,9 @@ class _Recipe:
 
     def _publish_student(self) -> None:
         if not (self.workdir / "model").exists():
-            _save(self.workdir / "model", self.student_config, _read(self._model("distill"))[1], self.data.tokenizer)
+            _save(
+                self.workdir / "model", self.student_config, read_model(self._model("distill"))[1], self.data.tokenizer
+            )
 
     def finetune(self) -> dict[str, Any]:
         """Question answering on the distilled student, scored on held-out questions."""
@@ -214,7 +218,7 @@ class _Recipe:
         if "transfer" not in active_phases(self.config):
             return None
         if self._is_there(self._model("transfer")):
-            return _read(self._model("transfer"), reader(self.layout))[1]
+            return read_model(self._model("transfer"), reader(self.layout))[1]
         params = self._train(transfer_phase(self.config, self.data, teacher, self.layout))
         self._publish(self._model("transfer"), self.student_config, params)
         return params
@@ -224,7 +228,7 @@ class _Recipe:
         path = Path(self.config.teacher.path or self._model("teacher"))
         if not path.exists():
             raise UserError(f"{path}: no teacher there; run `mobilebert pretrain` first or set config.teacher.path")
-        cfg, params = _read(path, reader(self.layout, TEACHER))
+        cfg, params = read_model(path, reader(self.layout, TEACHER))
         if cfg.vocab_size != self.data.tokenizer.vocab_size:
             raise UserError(
                 f"{path}: the teacher has {cfg.vocab_size} words, the tokenizer in {self.workdir}/data has "
@@ -252,7 +256,8 @@ class _Recipe:
         work = recipe_work(self.config, self.phases, phase.networks["teacher"][0], self.student_config)
         names = list(work)
         later = sum(steps * each for name in names[names.index(phase.name) + 1 :] for steps, each in work[name])
-        phase = dataclasses.replace(phase, work=tuple(each for _, each in work[phase.name]), later=later)
+        if not phase.students:  # of several, how much is shared is not known
+            phase = dataclasses.replace(phase, work=tuple(each for _, each in work[phase.name]), later=later)
         if reason := agreed_reason(self.stopper):
             raise Stopped(f"{reason}; {phase.name} comes next")
         lasting = self.place.checkpoints(phase.name), self.place.keep_soon
@@ -268,6 +273,7 @@ def _save(folder: Path, cfg: ModelConfig, params: Params, tokenizer: Tokenizer) 
     save_pretrained(folder, build_model(cfg, "pretraining"), params, tokenizer)
 
 
-def _read(folder: Path, put: Callable[..., Any] | None = None) -> tuple[ModelConfig, Params]:
+def read_model(folder: Path, put: Callable[..., Any] | None = None) -> tuple[ModelConfig, Params]:
+    """A pretrained model that a phase has left; `put`: see `from_pretrained`."""
     model, params = from_pretrained(folder, "pretraining", put)
     return model.cfg, params

@@ -29,6 +29,20 @@ class OneDevice:
         # A copy, because the step donates it while the whole parameters are still held.
         return init_state(jax.tree.map(lambda leaf: leaf.copy(), trained), optimizer, step, skipped)
 
+    def cut(self, program: Program, params: Params, block: int) -> tuple[Params, Params]:
+        """As `program.cut`."""
+        return program.cut(params, block)
+
+    def join(self, program: Program, state: TrainState, rest: Params, block: int) -> Params:
+        """As `program.join`, of what the state trains."""
+        return program.join(state.trained, rest, block)
+
+    def failed(
+        self, metrics: dict[str, Any], state: TrainState, rest: Params
+    ) -> tuple[str, dict[str, Any], TrainState, Params]:
+        """(what an error says of who it was, and these three of it) after a step that was not finite."""
+        return "", metrics, state, rest
+
     def whole(self, params: Params) -> Params:
         """Whole parameters that a stage has put together, as the next one takes them."""
         return params

@@ -54,11 +54,13 @@ class EventFile:
 
 
 def scalars(line: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """A line's numbers: `heldout/masked_lm` for what is nested, `hidden/block_3` for a list's."""
+    """A line's numbers: `heldout/masked_lm` for what is nested, `hidden/block_3` for a list's, `hidden/1/block_3`."""
     flat = {}
     for name, value in line.items():
         if isinstance(value, dict):
             flat |= scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, list) and value and isinstance(value[0], list):
+            flat |= scalars({str(index): each for index, each in enumerate(value)}, f"{prefix}{name}/")
         elif isinstance(value, list):
             flat |= {f"{prefix}{name}/block_{index}": float(each) for index, each in enumerate(value)}
         elif isinstance(value, (int, float)) and name != "step":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from mobilebert_jax.parallel import processes
 from mobilebert_jax.parallel.chips import peak_flops
@@ -21,6 +22,7 @@ from mobilebert_jax.training.placing import placed_params
 from mobilebert_jax.training.program import Program, TrainState, at_step, control_at, make_step
 from mobilebert_jax.training.progress import Progress, brief, say
 from mobilebert_jax.training.record import Record
+from mobilebert_jax.training.side_by_side import SideBySide
 from mobilebert_jax.training.stopping import Stopper, interruptible
 from mobilebert_jax.training.time_spent import TimeSpent
 from mobilebert_jax.training.together import agreed_reason, interruptible_together
@@ -59,6 +61,8 @@ def run_phase(
 
 def devices_of(phase: Phase) -> OneDevice:
     """Where the phase's arrays lie."""
+    if phase.students:
+        return SideBySide(phase.students)
     if phase.layout is None:
         return OneDevice()
     params = placed_params(phase.layout, phase.axes, jax.eval_shape(phase.init))
@@ -140,7 +144,7 @@ class _PhaseRun:
         stage, end = phase.plan.stages[index], phase.plan.start(index + 1)
         progress.stage(stage.name)
         control = self.devices.control(control_at(phase.plan, index))
-        trained, rest = program.cut(self.params, stage.top)
+        trained, rest = self.devices.cut(program, self.params, stage.top)
         state = self._state(program, trained, self.step == phase.plan.start(index))
         pending, self.record.pace = None, Pace()
         while self.step < end and not self.ended:
@@ -166,7 +170,7 @@ class _PhaseRun:
                 self._check(pending, program, state, rest, control)
                 with self.record.pace.paused():
                     self._settle(program, state, rest, index, end)
-        self.params, self.opt_state = self.devices.whole(program.join(state.trained, rest, stage.top)), None
+        self.params, self.opt_state = self.devices.whole(self.devices.join(program, state, rest, stage.top)), None
 
     def _state(self, program: Program, trained: Params, at_start: bool) -> TrainState:
         """The state a stage goes on with: restored slots, or new ones at its start."""
@@ -209,7 +213,7 @@ class _PhaseRun:
         """Saves, evaluates and stops, whichever is due after this step."""
         cadence = self.phase.cadence
         stage = self.phase.plan.stages[index]
-        params = program.join(state.trained, rest, stage.top)
+        params = self.devices.join(program, state, rest, stage.top)
         meta = {**self.phase.meta, "phase": self.phase.name, "stage": stage.name, "step": self.step}
         meta |= {"skipped": self.skipped} if self.phase.nonfinite_skips else {}
         meta |= {"unlogged": unlogged} if (unlogged := self.record.unlogged()) else {}
@@ -271,9 +275,10 @@ class _PhaseRun:
         step, batch, metrics = pending
         if "asked" in metrics and bool(metrics["asked"]):
             self.asked = self.stopper.reason or "another process was asked to stop"
-        if bool(metrics["finite"]):
+        if np.all(metrics["finite"]):
             return
         phase = self.phase
+        who, metrics, state, rest = self.devices.failed(metrics, state, rest)
         # From here on every process works for itself.
         batch = processes.whole(batch)
         counts = jax.device_get(program.counts(batch))
@@ -296,7 +301,7 @@ class _PhaseRun:
         kept = "no checkpoint was written yet" if newest is None else f"the checkpoint of step {newest} is kept"
         stage = phase.plan.stages[phase.plan.index_at(step)].name
         earlier = f" after {self.skipped} skipped" if self.skipped else ""
-        raise NonFiniteError(f"{phase.name} step {step} (stage {stage}){earlier}: {place}; {kept}")
+        raise NonFiniteError(f"{phase.name} step {step} (stage {stage}){who}{earlier}: {place}; {kept}")
 
     def _tell_skipped(self, step: int, skipped: int, terms: dict[str, Any]) -> None:
         """One line a skipped step; a step is looked at more than once."""

@@ -70,7 +70,7 @@ class Means:
 
     def _read(self) -> None:
         metrics, self._unread = jax.device_get(self._unread), {}
-        if not metrics or not metrics.pop("finite", True):
+        if not metrics or not np.all(metrics.pop("finite", True)):
             return
         self._counted += 1
         for name, value in metrics.items():

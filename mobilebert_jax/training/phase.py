@@ -46,6 +46,7 @@ class Phase:
         evaluate: whole parameters, "is a stop asked for?" -> held-out figures, or None when it gave way to a stop.
         meta: what else a checkpoint records, such as the teacher's path and fingerprint.
         nonfinite_skips: so many steps may have a loss or gradients that are not finite; they change no parameters.
+        students: of so many that learn side by side, all parameters have a leading axis; 0: of one, they have not.
         layout: where everything lies on a mesh; `teacher` and `batches` do already, `init` and `evaluate` know of it.
         axes: with a layout, the logical axes of the parameters that `init` makes.
         work: of one step of each stage, in a unit that `later` shares, for the time left; () where all steps are alike.
@@ -68,6 +69,7 @@ class Phase:
     accumulation: int = 1
     seed: int = 0
     nonfinite_skips: int = 0
+    students: int = 0
     layout: Layout | None = None
     axes: Any = None
     work: tuple[float, ...] = ()

@@ -135,6 +135,7 @@ def make_step(
     nonfinite_skips: int = 0,
     layout: Layout | None = None,
     out_shardings: Any = None,
+    side_by_side: bool = False,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
     """The compiled step `(state, rest, teacher, batch, control) -> (state, metrics)`; only `state` is donated.
 
@@ -144,6 +145,9 @@ def make_step(
 
     Under a `layout` the arguments are global arrays and `out_shardings` are the state's. A sixth argument, a bool for
     each device, is then whether its process was asked to stop; the metric `asked` is whether any was.
+
+    `side_by_side`: everything of the state but `step`, `rest` and the metrics have a leading axis, of students that
+    learn from the same batches; what the teacher makes of them is made once.
     """
     tx = make_optimizer(optimizer, by_block=program.independent)
 
@@ -188,6 +192,9 @@ def make_step(
         flags |= {} if asked is None else {"asked": jnp.any(asked)}
         return new_state, {**metrics, "grad_norm": norm, "learning_rate": rate * factor, **flags}
 
+    if side_by_side:
+        state = TrainState(step=None, trained=0, opt_state=0, healthy=0, skipped=0)
+        step = jax.vmap(step, in_axes=(state, 0, None, None, None), out_axes=(state, 0))
     if layout is None:
         return jax.jit(step, donate_argnums=0)
     return jax.jit(placed, donate_argnums=0, out_shardings=(out_shardings, layout.replicated))

@@ -125,6 +125,27 @@ def test_seeds_are_averaged_and_the_report_is_kept(made, tmp_path, capsys):
     assert "pd" in capsys.readouterr().out
 
 
+def test_the_others_learn_side_by_side_and_count_as_the_first(made, tmp_path, monkeypatch):
+    groups = []
+
+    def run_side_by_side(config, workdir, stopper, folders):
+        groups.append((workdir.name, config.seed))
+        for folder in folders.values():
+            write(folder, config, "distill", config.distill.steps, 99.0)
+            write_text(folder / "distill" / "model" / "config.json", "{}")
+
+    monkeypatch.setattr(students, "run_side_by_side", run_side_by_side)
+    settings = {"names": ("pd",), "comparisons": ("steps",), "seeds": 5}
+    for together, expected in ((2, ["pd-1+2-0-600", "pd-3+4-0-600"]), (0, ["pd-1+2+3+4-0-600"]), (1, [])):
+        groups.clear()
+        _, report = rows_of(tmp_path / str(together), together=together, **settings)
+        assert [name for name, _ in groups] == expected
+        assert [row["seconds"]["distill"] for row in report["rows"]] == [600.0] * 5
+        assert [row["seed"] for row in report["rows"]] == [0, 1, 2, 3, 4]
+        rows_of(tmp_path / str(together), together=together, **settings)
+        assert [name for name, _ in groups] == expected
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_is_a_config_that_can_be_run(name):
     changed = config()
@@ -140,6 +161,7 @@ def test_every_strategy_is_a_config_that_can_be_run(name):
         (["--strategies=ptk"], "--strategies=ptk: there is no such one, only alone, pd, akt"),
         (["--equal=cost"], "--equal=cost: there is no such one, only steps, time, teacher"),
         (["--seeds=0"], "--seeds=0: must be at least 1"),
+        (["--together=-1"], "--together=-1: must be at least 1"),
     ],
 )
 def test_bad_words_are_one_line_and_exit_code_2(words, message, capsys, tmp_path):
