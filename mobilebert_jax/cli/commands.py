@@ -131,7 +131,7 @@ def evaluate(options: argparse.Namespace) -> None:
     else:
         model = local_copy(options.model, "--model")
         given = model, options.dataset, options.task, options.output, options.batch_size, options.precision
-        scores = evaluate_folder(*given, options.sequence_length)
+        scores = evaluate_folder(*given, options.sequence_length, options.doc_stride)
         keep_evaluation(model, options.task, options.dataset, scores)
     print_json(scores) if options.json else print_scores(scores)
 
@@ -148,6 +148,8 @@ def _evaluate_labels(options: argparse.Namespace) -> None:
     """Scores of a classifier, or its predictions where the part has no labels."""
     if options.predictions:
         raise UserError(f"evaluate: --predictions is for SQuAD; of {options.task} a model is scored, --model=DIR")
+    if options.doc_stride:
+        raise UserError(f"--doc_stride={options.doc_stride}: is for windows over passages, {options.task} has none")
     usual = TOKEN_COLUMNS if options.task == TOKENS else Columns()
     named = {name: getattr(options, name) for name in ("text", "text_pair", "label") if getattr(options, name)}
     model = local_copy(options.model, "--model")

@@ -267,6 +267,8 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--precision", default="float32", choices=PRECISIONS, help=text)
     text = "of labelled texts (default: 128), of windows over passages (384), or what the model has"
     command.add_argument("--sequence_length", type=int, default=0, help=text)
+    text = "of windows over passages, in tokens from one's start to the next one's (default: 128, or a third of one)"
+    command.add_argument("--doc_stride", type=int, default=0, help=text)
     _column_options(command)
     _json_option(command)
 

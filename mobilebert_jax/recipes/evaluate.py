@@ -22,6 +22,7 @@ def evaluate_folder(
     batch_size: int = 32,
     precision: str = "float32",
     sequence_length: int = 0,
+    doc_stride: int = 0,
 ) -> dict[str, Any]:
     """Scores of a model folder with a span head, or of an export of one, in percent, by the official scripts' names.
 
@@ -29,14 +30,16 @@ def evaluate_folder(
     builtin set also `baselines`, the scores of what answers without reading the question. `output` is a folder for
     predictions.json, nbest_predictions.json and, for squad2, null_odds.json. `precision`: as in `at_precision`; the
     scores name it `computed_in`. `sequence_length`: of the windows; by default 384, or the model's positions.
+    `doc_stride`: from one window's start to the next one's in tokens, by default 128 or a third of the window.
 
     Raises:
         UserError: no such model, no trained span head in it, or no such questions.
     """
-    for name, value, least in (("batch_size", batch_size, 1), ("sequence_length", sequence_length, 0)):
+    windows = {"sequence_length": sequence_length, "doc_stride": doc_stride}
+    for name, value, least in (("batch_size", batch_size, 1), *((*window, 0) for window in windows.items())):
         if value < least:
             raise UserError(f"--{name}={value}: must be at least {least}")
-    settings = {"sequence_length": sequence_length} if sequence_length else {}
+    settings = {name: value for name, value in windows.items() if value}
     questions = load_heldout(dataset, task)
     answerer = load_answerer(model, batch_size=batch_size, precision=precision, **settings)
     predictions = answer_all(

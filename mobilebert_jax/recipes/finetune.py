@@ -87,8 +87,10 @@ class _QuestionTask:
         scores = task_scores(self.sets.dev, predictions.texts, self.sets.task)
         return {**{name: value for name, value in scores.items() if isinstance(value, float)}, SCORE: scores["f1"]}
 
-    def finish(self, params: Params, folder: Path) -> dict[str, Any]:
+    def finish(self, computing: Any, params: Params, folder: Path) -> dict[str, Any]:
         """`questions` (their number), `examples` by part, scores of the `student` and of `baselines`."""
+        if computing is not self.model:
+            self.forward = span_forward(computing)
         predictions = self._predictions(functools.partial(self._stoppable, params), progress=True)
         task, dev = self.sets.task, self.sets.dev
         write_predictions(predictions, folder, task)

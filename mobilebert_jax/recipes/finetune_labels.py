@@ -60,8 +60,10 @@ class _LabelTask:
         scores = self.sets.scores(self._logits(params, self.forward))
         return {**_named(scores), SCORE: self.sets.score(scores)}
 
-    def finish(self, params: Params, folder: Path) -> dict[str, Any]:
+    def finish(self, computing: Any, params: Params, folder: Path) -> dict[str, Any]:
         """`examples` by part, `labels`, scores of the `student` and of `baselines`."""
+        if computing is not self.model:
+            self.forward = label_forward(computing)
         logits = self._logits(params, self._stoppable)
         for part in self.sets.dev:
             self.sets.write(folder, part, logits[part])

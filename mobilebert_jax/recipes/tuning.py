@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from mobilebert_jax.models.pretrained import save_pretrained
 from mobilebert_jax.parallel.processes import exchange, first_says, is_first, on_first, whole
 from mobilebert_jax.quantization.calibration import make_recipe
+from mobilebert_jax.quantization.precision import at_precision
 from mobilebert_jax.quantization.recipe import STATIC, Samples, WithRecipe
 from mobilebert_jax.recipes.encoders import read_encoder
 from mobilebert_jax.recipes.layouts import check_layout, check_network, make_layout
@@ -62,8 +63,11 @@ class Task(Protocol):
     def figures(self, params: Params) -> dict[str, float]:
         """Scores on the dev set by name, and `SCORE`, which decides."""
 
-    def finish(self, params: Params, folder: Path) -> dict[str, Any]:
-        """Writes the chosen model's predictions; what results.json says of them, `SCORE` included."""
+    def finish(self, computing: Any, params: Params, folder: Path) -> dict[str, Any]:
+        """Writes the predictions of the chosen model; what results.json says of them, `SCORE` included.
+
+        `computing` and `params` are what it ships as: `model` itself, or what `at_precision` makes of it.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,19 +192,20 @@ def _finish(
 ) -> dict[str, Any]:
     """Writes the chosen model, its predictions and results.json; returns the results.
 
-    A recipe lies beside a model that has learnt to be quantized.
+    A recipe lies beside a model that has learnt to be quantized, and its scores are those of its int8.
     """
     folder, settings = workdir / "finetune", config.finetune
     best_step = selection.chosen()[0] if selection else settings.steps
     params = selection.chosen_params() if selection and settings.select == "best" else last
     params = jax.tree.map(jnp.asarray, params)
-    files = task.tokenizer
+    files, shipped = task.tokenizer, (task.model, params)
     if settings.quantize:
         samples = task.samples() if settings.quantize == STATIC else {}
-        files = WithRecipe(files, make_recipe(task.model, params, settings.quantize, samples))
+        recipe = make_recipe(task.model, params, settings.quantize, samples)
+        files, shipped = WithRecipe(files, recipe), at_precision(*shipped, "int8", recipe)
     for place in (folder / "model", workdir / "model"):
         save_pretrained(place, task.model, params, files)
-    results = {"task": name, "steps": settings.steps, "best_step": best_step, **task.finish(params, folder)}
+    results = {"task": name, "steps": settings.steps, "best_step": best_step, **task.finish(*shipped, folder)}
     write_json(folder / "results.json", results)
     if selection:
         selection.clear()

@@ -157,6 +157,7 @@ WORDS = [
     (["evaluate", "--dataset={bad}/good.json", "--predictions={bad}/other-ids.json"], "have no prediction"),
     (["evaluate", "--dataset={bad}/good.json", "--predictions={bad}/model"], "predictions={bad}/model: "),
     (["evaluate", "--dataset={bad}/good.json", "--model={bad}/model", "--batch_size=-1"], "--batch_size=-1"),
+    (["evaluate", "--task=rte", "--dataset={bad}", "--model={bad}/model", "--doc_stride=8"], "--doc_stride=8: is for"),
     (
         ["evaluate", "--dataset={bad}/good.json", "--model={bad}/model", "--sequence_length=-1"],
         "--sequence_length=-1",

@@ -97,6 +97,10 @@ def test_questions_are_trained_on_scored_killed_and_continued(command, place, tm
     assert scores == pytest.approx(results["student"])
     shorter = json.loads(command(*given, "--json", "--sequence_length=16")[1])
     assert shorter["total"] == 12
+    command(*given, "--json", "--output=strides", "--sequence_length=16", "--doc_stride=1")
+    command(*given, "--json", "--output=third", "--sequence_length=16")
+    nbest = [json.loads((tmp_path / name / "nbest_predictions.json").read_text()) for name in ("strides", "third")]
+    assert nbest[0].keys() == nbest[1].keys() and nbest[0] != nbest[1]  # more windows, other scores
     code, _, error = command(*given, "--sequence_length=25")
     assert code == 2 and "25" in error and "24" in error
     page = command("report", "w")

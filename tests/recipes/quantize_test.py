@@ -36,7 +36,8 @@ def test_fine_tuning_leaves_the_recipe_that_it_learnt_for(tuned):
     low, high = recipe.ranges["encoder/layers/ffn_0/output/dense/kernel"]
     assert (low >= 0).all() and (high <= 6).all()
     scores = evaluate_labels(model, str(glue), "rte", precision="int8")
-    assert scores["computed_in"] == "int8" and abs(scores["score"] - results["score"]) < 20  # of 12 examples
+    # The run says what its int8 reaches, not what its training computed.
+    assert scores["computed_in"] == "int8" and scores["accuracy"] == results["student"]["accuracy"]
 
 
 def test_a_folder_is_calibrated_on_a_task_or_on_any_text(tuned, tmp_path):
