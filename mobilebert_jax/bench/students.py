@@ -180,7 +180,7 @@ class Students:
         row |= _figures(folder, "distill")
         # As below: with the best threshold.
         row |= {name: results["student"][f"best_{name}"] for name in ("f1", "exact")} if results else {}
-        return row | {test.name: _answers(folder, test) for test in self.tests}
+        return row | {test.name: _answers(folder, test, config) for test in self.tests}
 
     def _take_transfer(self, folder: Path, name: str, seed: int, steps: Steps) -> None:
         """Copies the finished transfer of a student whose config differs after it alone: it would be the same."""
@@ -194,14 +194,16 @@ class Students:
                     shutil.copytree(other / "transfer", unfinished, dirs_exist_ok=True)
 
 
-def _answers(folder: Path, test: Test) -> float:
+def _answers(folder: Path, test: Test, config: ConfigDict) -> float:
     """F1 of a student's model, which its folder keeps; where questions lack answers, with the best threshold.
 
-    Training questions all have answers, perhaps: then only the threshold can say when to be silent.
+    Windows are those that it was fine-tuned on. Training questions all have answers, perhaps: then only the threshold
+    can say when to be silent.
     """
     path = folder / "scores" / f"{test.name}.json"
-    sign = {"dataset": test.sha256, "model": weights_sha256(folder / "model")}
-    scores = _kept(path, sign, lambda: evaluate_folder(folder / "model", test.path, test.task))
+    windows = {name: config.finetune[name] for name in ("sequence_length", "doc_stride")}
+    sign = {"dataset": test.sha256, "model": weights_sha256(folder / "model"), **windows}
+    scores = _kept(path, sign, lambda: evaluate_folder(folder / "model", test.path, test.task, **windows))
     return scores["f1" if test.task == "squad1" else "best_f1"]
 
 

@@ -173,7 +173,7 @@ def test_bad_words_are_one_line_and_exit_code_2(words, message, capsys, tmp_path
 def test_questions_are_scored_once_by_the_file_s_kind(made, tmp_path, monkeypatch):
     asked = []
 
-    def evaluate_folder(model, dataset, task):
+    def evaluate_folder(model, dataset, task, sequence_length, doc_stride):
         asked.append((model.parent.name, Path(dataset).stem, task))
         return {"f1": 20.0, **({"best_f1": 55.0} if task == "squad2" else {})}
 
