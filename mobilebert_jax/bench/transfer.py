@@ -111,7 +111,7 @@ def bench_transfer(
     for name, value in (("batch_size", batch_size), ("sequence_length", sequence_length), ("repeats", repeats)):
         if value < 1:
             raise UserError(f"--{name}={value}: must be at least 1")
-    names = _checked_ways(ways)
+    names = checked_ways(ways)
     config = _paper_config() if config is None else config
     setting, transfer = _setting(config, batch_size, sequence_length)
     made = {name: way for name, way in _ways(config, transfer, setting).items() if name in names}
@@ -215,7 +215,8 @@ def _plan(config: ConfigDict, blocks: int, **settings: Any) -> Plan:
     return transfer_plan(config, blocks)
 
 
-def _checked_ways(ways: Sequence[str]) -> tuple[str, ...]:
+def checked_ways(ways: Sequence[str]) -> tuple[str, ...]:
+    """Those that are wanted and the two that are compared, in order; UserError for one that does not exist."""
     for name in ways:
         if name not in WAYS:
             raise UserError(f"--ways: there is no {name!r}, only {', '.join(WAYS)}")
@@ -298,7 +299,7 @@ def _memory(way: Way, setting: Setting) -> dict[str, int]:
 
 def print_head(batch_size: int, sequence_length: int, repeats: int, ways: Sequence[str] = WAYS) -> None:
     """What the rows below hold."""
-    names = _checked_ways(ways)
+    names = checked_ways(ways)
     device = jax.devices()[0].device_kind
     print(f"{device}, batch {[batch_size, sequence_length]}, medians of {repeats} interleaved steps, seconds")
     print("stage" + "".join(f"{way:>11}" for way in names) + "   ref/ours   loss err  grad err  param err", flush=True)
