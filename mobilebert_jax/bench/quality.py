@@ -14,6 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mobilebert_jax.bench.choices import chosen
+from mobilebert_jax.bench.quality_maps import plot_maps
 from mobilebert_jax.bench.quality_plot import plot_quality
 from mobilebert_jax.bench.strategies import CLOSE, STRATEGIES, local_strategy
 from mobilebert_jax.bench.students import Row, Students, check_seeds, programs_kept, read_test, seconds_by_step
@@ -48,8 +49,8 @@ def bench_quality(
     """A row for each budget, way, seed and kind of distillation: steps, seconds, held-out losses, scores of answers.
 
     `hidden` and `attention` are held-out transfer losses of every block on the student's own walk, `curve` is
-    (seconds, `hidden`) at each evaluation. `together`: see `Students.students`. Writes quality.json and quality.svg
-    into `workdir`. `show` gets each row.
+    (seconds, `hidden`) at each evaluation. `together`: see `Students.students`. Writes quality.json, quality.svg and
+    quality_maps.svg into `workdir`. `show` gets each row.
 
     Raises:
         UserError: bad config, or a way, budget or comparison that does not exist. Stopped: asked to stop, all is saved.
@@ -76,6 +77,7 @@ def bench_quality(
     report["reached"] = reached(rows)
     write_json(students.workdir / "quality.json", report)
     plot_quality(rows, students.workdir / "quality.svg")
+    plot_maps(rows, students.workdir / "quality_maps.svg")
     return report
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mobilebert_jax.report.markup import Markup
 from mobilebert_jax.report.run_folder import Line, PhaseLog
-from mobilebert_jax.utils.drawing import GREY, HELDOUT, INK, STYLE, TRAIN
+from mobilebert_jax.utils.drawing import GREY, HELDOUT, INK, LOSSES, STYLE, TRAIN
 
 TITLES = {
     "masked_lm": "masked LM, loss",
@@ -129,7 +129,7 @@ def _map(drawing: Any, axes: Any, title: str, points: Sequence[tuple[int, list[f
     values = np.array([column for _, column in points], np.float64).T
     blocks, columns = values.shape
     norm = LogNorm() if (values > 0).all() and values.max() > 5 * values.min() else None
-    colours = LinearSegmentedColormap.from_list("loss", ["#e3f4ee", "#8fd0c6", "#3f8fb5", "#2f4d94", "#251f4f"])
+    colours = LinearSegmentedColormap.from_list("loss", LOSSES)
     mesh = axes.pcolormesh(values, cmap=colours, norm=norm, edgecolors="white", linewidth=1.2)
     axes.set_title(title)
     axes.set_ylabel("block")

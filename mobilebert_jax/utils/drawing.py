@@ -2,6 +2,9 @@
 
 INK, GREY, TRAIN, HELDOUT = "#1f2a37", "#9aa3ad", "#3559c7", "#e0662f"
 
+LOSSES = ("#e3f4ee", "#8fd0c6", "#3f8fb5", "#2f4d94", "#251f4f")
+"""Of heat maps, from the least loss to the greatest."""
+
 STYLE = {
     "svg.fonttype": "none",  # text stays text
     "font.family": "sans-serif",

@@ -98,6 +98,8 @@ def test_losses_are_told_by_block_and_against_the_seconds(made, tmp_path):
     # 125 steps never come as low as 400 do.
     assert report["reached"] == {"pkt": 1.0, "jkt": None, "local": None}
     assert (tmp_path / "quality.svg").read_text().count("<svg") == 1
+    maps = (tmp_path / "quality_maps.svg").read_text()
+    assert maps.count("seconds of transfer") == 3 and all(f">{name}</text>" in maps for name in ("pkt", "jkt", "local"))
 
 
 def test_where_the_reference_s_loss_is_reached_is_said_as_a_share_of_its_time():
