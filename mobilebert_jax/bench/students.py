@@ -128,10 +128,10 @@ class Students:
         """The rows of one student a seed.
 
         The first is trained alone: what one takes. The others are trained up to `together` at a time, side by side on
-        the first's batches of each group, and count as taking as long.
+        the first's batches of each group, and count as taking as long; but not those without a teacher to share.
         """
         first, others = self.student(name, seeds[0], steps), seeds[1:]
-        if self.together == 1 or len(others) < 2:
+        if self.together == 1 or len(others) < 2 or self.strategies[name].teacherless:
             return [first, *(self.student(name, seed, steps) for seed in others)]
         size = self.together or len(others)
         for start in range(0, len(others), size):

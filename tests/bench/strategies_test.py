@@ -144,6 +144,9 @@ def test_the_others_learn_side_by_side_and_count_as_the_first(made, tmp_path, mo
         assert [row["seed"] for row in report["rows"]] == [0, 1, 2, 3, 4]
         rows_of(tmp_path / str(together), together=together, **settings)
         assert [name for name, _ in groups] == expected
+    groups.clear()
+    rows_of(tmp_path / "alone", together=0, **settings | {"names": ("alone",)})
+    assert not groups  # no teacher to share
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
