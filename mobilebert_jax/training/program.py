@@ -149,11 +149,30 @@ def make_step(
     `side_by_side`: everything of the state but `step`, `rest` and the metrics have a leading axis, of students that
     learn from the same batches; what the teacher makes of them is made once.
     """
-    tx = make_optimizer(optimizer, by_block=program.independent)
+    step = _step(program, optimizer, learning_rate, accumulation, seed, nonfinite_skips)
 
     def placed(*arguments: Any):
         with active(layout):
             return step(*arguments)
+
+    if side_by_side:
+        state = TrainState(step=None, trained=0, opt_state=0, healthy=0, skipped=0)
+        step = jax.vmap(step, in_axes=(state, 0, None, None, None), out_axes=(state, 0))
+    if layout is None:
+        return jax.jit(step, donate_argnums=0)
+    return jax.jit(placed, donate_argnums=0, out_shardings=(out_shardings, layout.replicated))
+
+
+def _step(
+    program: Program,
+    optimizer: OptimizerConfig,
+    learning_rate: LearningRate,
+    accumulation: int,
+    seed: int,
+    nonfinite_skips: int,
+) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+    """What `make_step` compiles."""
+    tx = make_optimizer(optimizer, by_block=program.independent)
 
     def step(state: TrainState, rest: Params, teacher: Params, batch: Batch, control: Control, asked: Any = None):
         rng = jax.random.fold_in(jax.random.key(seed), state.step)
@@ -192,12 +211,7 @@ def make_step(
         flags |= {} if asked is None else {"asked": jnp.any(asked)}
         return new_state, {**metrics, "grad_norm": norm, "learning_rate": rate * factor, **flags}
 
-    if side_by_side:
-        state = TrainState(step=None, trained=0, opt_state=0, healthy=0, skipped=0)
-        step = jax.vmap(step, in_axes=(state, 0, None, None, None), out_axes=(state, 0))
-    if layout is None:
-        return jax.jit(step, donate_argnums=0)
-    return jax.jit(placed, donate_argnums=0, out_shardings=(out_shardings, layout.replicated))
+    return step
 
 
 def init_state(trained: Params, optimizer: OptimizerConfig, step: int = 0, skipped: int = 0) -> TrainState:
