@@ -104,14 +104,10 @@ def _rows(students: Students, name: str, seeds: Sequence[int], budget: str, equa
         distill = distill if abs(factor - 1) < CLOSE else max(round(factor * distill), 1)
     rows = students.students(name, seeds, (steps, distill))
     folders = [students.folder(name, seed, (steps, distill)) for seed in seeds]
+    alone = folders[:1] * len(folders) if students.joined(name, seeds) else folders
     return [
-        {
-            "budget": budget,
-            "equal": equal,
-            **row,
-            **_transferred(folder, folders[0] if students.together != 1 else folder),
-        }
-        for row, folder in zip(rows, folders, strict=True)
+        {"budget": budget, "equal": equal, **row, **_transferred(folder, paced)}
+        for row, folder, paced in zip(rows, folders, alone, strict=True)
     ]
 
 

@@ -131,12 +131,16 @@ class Students:
         the first's batches of each group, and count as taking as long; but not those without a teacher to share.
         """
         first, others = self.student(name, seeds[0], steps), seeds[1:]
-        if self.together == 1 or len(others) < 2 or self.strategies[name].teacherless:
+        if not self.joined(name, seeds):
             return [first, *(self.student(name, seed, steps) for seed in others)]
         size = self.together or len(others)
         for start in range(0, len(others), size):
             self._side_by_side(name, others[start : start + size], steps)
         return [first, *(self.student(name, seed, steps) | {"seconds": first["seconds"]} for seed in others)]
+
+    def joined(self, name: str, seeds: Sequence[int]) -> bool:
+        """Whether all but the first learn side by side, and count as taking as long as that."""
+        return self.together != 1 and len(seeds) > 2 and not self.strategies[name].teacherless
 
     def _side_by_side(self, name: str, seeds: Sequence[int], steps: Steps) -> None:
         """Transfer and distillation of these seeds, into their folders, unless all are there."""

@@ -1,7 +1,6 @@
 """Transfer and distillation of several students at once, whose teacher walks once for all of them."""
 
 import functools
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ from ml_collections import ConfigDict
 from mobilebert_jax.recipes.phases import distill_phase, transfer_phase
 from mobilebert_jax.recipes.run import Recipe, read_model, run_recipe
 from mobilebert_jax.recipes.settings import active_phases
-from mobilebert_jax.training.metrics import read_metrics
+from mobilebert_jax.training.metrics import read_metrics, write_metrics
 from mobilebert_jax.training.phase import Phase
 from mobilebert_jax.training.side_by_side import line_of, one_of, side_by_side
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
-from mobilebert_jax.utils.files import write_text
 from mobilebert_jax.utils.types import Params
 
 
@@ -57,12 +55,12 @@ class _Students(Recipe):
     def _all(self, name: str, phase_of: Callable[[int], Phase]) -> dict[int, Params]:
         """Seed -> parameters after a phase; those of a phase that is finished are read."""
         models = {seed: folder / name / "model" for seed, folder in self.folders.items()}
-        if not all(model.exists() for model in models.values()):
-            params = self._train(side_by_side([phase_of(seed) for seed in models]))
-            lines = read_metrics(self.workdir / name / "metrics.jsonl")
-            for index, model in enumerate(models.values()):
-                own = [json.dumps(line_of(line, index)) + "\n" for line in lines]
-                model.parent.mkdir(parents=True, exist_ok=True)
-                write_text(model.parent / "metrics.jsonl", "".join(own))
-                self._publish(model, self.student_config, one_of(params, index))
-        return {seed: read_model(model)[1] for seed, model in models.items()}
+        if all(model.exists() for model in models.values()):
+            return {seed: read_model(model)[1] for seed, model in models.items()}
+        together = self._train(side_by_side([phase_of(seed) for seed in models]))
+        params = {seed: one_of(together, index) for index, seed in enumerate(models)}
+        lines = read_metrics(self.workdir / name / "metrics.jsonl")
+        for index, (seed, model) in enumerate(models.items()):
+            write_metrics(model.parent / "metrics.jsonl", [line_of(line, index) for line in lines])
+            self._publish(model, self.student_config, params[seed])
+        return params

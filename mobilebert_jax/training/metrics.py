@@ -21,9 +21,7 @@ class MetricsFile:
         self.path = Path(path)
         if restored_step is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in read_metrics(self.path) if line["step"] <= restored_step]
-        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        write_metrics(self.path, [line for line in read_metrics(self.path) if line["step"] <= restored_step])
 
     def write(self, line: dict[str, Any]) -> None:
         """Appends one line."""
@@ -34,6 +32,12 @@ class MetricsFile:
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     """All whole lines of a metrics file; [] without a file."""
     return read_json_lines(path)
+
+
+def write_metrics(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """A metrics file of these lines, in the place of any that is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def step_seconds(lines: Iterable[dict[str, Any]], batch_size: int) -> float | None:
