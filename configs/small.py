@@ -3,10 +3,14 @@
     mobilebert run --config=configs/small.py --config.data.corpus='texts/*.txt' --workdir=runs/small
 
 Large enough for attention to matter, small enough to train several: `mobilebert bench strategies`.
+
+Argument, after a colon: `deep`, twelve blocks, narrower and with shorter texts, where it shows how transfer climbs from
+block to block: `mobilebert bench quality`.
 """
 
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.recipes.defaults import default_config, model_fields
+from mobilebert_jax.utils.errors import UserError
 
 SIZES = {
     "num_hidden_layers": 4,
@@ -19,12 +23,15 @@ SIZES = {
     "scan_unroll": 4,
 }
 STEPS = {"teacher": 8000, "transfer": 800, "distill": 2000, "finetune": 1500}
+DEEP_STEPS = {"teacher": 5000, "transfer": 1800, "distill": 300, "finetune": 300}
 
 GLUE_EPOCHS = {"cola": 4.0, "sst2": 2.0, "mrpc": 4.0, "stsb": 8.0, "rte": 4.0}
 
 
-def get_config():
+def get_config(argument=""):
     """Teacher and student of 4 blocks; sentence pairs of 128 tokens, windows of 256 for questions and passages."""
+    if argument not in ("", "deep"):
+        raise UserError(f"configs/small.py:{argument}: no argument {argument!r}; there is deep")
     config = default_config()
     config.model.teacher = model_fields(
         ModelConfig.ib_bert_large(intra_bottleneck_size=192, intermediate_size=384, **SIZES)
@@ -54,4 +61,19 @@ def get_config():
     # What --config.glue.dataset=FOLDER adds to a run. Small models want a far larger rate than large ones.
     config.glue.tasks = tuple(GLUE_EPOCHS)
     config.glue.update({task: (32, 5e-4, epochs) for task, epochs in GLUE_EPOCHS.items()})
+    if argument == "deep":
+        deepen(config)
     return config
+
+
+def deepen(config):
+    """Twelve blocks whose teacher and student, three seeds and all ways of transfer take a few hours."""
+    config.model.teacher.update({"num_hidden_layers": 12, "intra_bottleneck_size": 128, "intermediate_size": 256})
+    config.model.student.update({"num_hidden_layers": 12, "intra_bottleneck_size": 48, "intermediate_size": 96})
+    for name, steps in DEEP_STEPS.items():
+        config[name].steps = steps
+        config[name].optimizer.warmup_steps = 0 if name == "transfer" else steps // 10
+    for name in ("teacher", "transfer", "distill"):
+        config[name].update({"batch_size": 32, "sequence_length": 64, "max_predictions": 10})
+    config.transfer.update({"evaluate_every": 50, "evaluate_batches": 4})
+    config.finetune.update({"sequence_length": 128, "doc_stride": 64})

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.bench.choices import chosen
 from mobilebert_jax.bench.quality_maps import plot_maps
-from mobilebert_jax.bench.quality_plot import plot_quality
+from mobilebert_jax.bench.quality_plot import longest, plot_quality
 from mobilebert_jax.bench.strategies import CLOSE, STRATEGIES, local_strategy
 from mobilebert_jax.bench.students import Row, Students, check_seeds, programs_kept, read_test, seconds_by_step
 from mobilebert_jax.training.metrics import read_metrics
@@ -183,8 +183,7 @@ def reached(rows: Sequence[Row]) -> dict[str, float | None]:
         shares = []
         for seed, reference in whole.items():
             own = [row for row in rows if row["strategy"] == name and row["seed"] == seed]
-            longest = max(own, key=lambda row: row["seconds"]["transfer"])
-            times = [seconds for seconds, hidden in longest["curve"] if hidden[-1] <= reference["hidden"][-1]]
+            times = [seconds for seconds, hidden in longest(own)["curve"] if hidden[-1] <= reference["hidden"][-1]]
             shares.append(times[0] / reference["seconds"]["transfer"] if times else None)
         if shares:
             found[name] = None if None in shares else statistics.mean(shares)

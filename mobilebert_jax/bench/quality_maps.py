@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mobilebert_jax.bench.quality_plot import longest
 from mobilebert_jax.utils.drawing import LOSSES, STYLE
 from mobilebert_jax.utils.files import atomic_path
 
@@ -21,7 +22,7 @@ def plot_maps(rows: Sequence[Row], path: str | Path) -> None:
     from matplotlib.colors import LinearSegmentedColormap, LogNorm
     from matplotlib.figure import Figure
 
-    runs = {name: _longest(rows, name) for name in dict.fromkeys(row["strategy"] for row in rows)}
+    runs = {name: _shown(rows, name) for name in dict.fromkeys(row["strategy"] for row in rows)}
     losses = [loss for run in runs.values() for _, hidden in run["curve"] for loss in hidden]
     end = max(run["curve"][-1][0] for run in runs.values())
     look = {"cmap": LinearSegmentedColormap.from_list("loss", LOSSES), "norm": LogNorm(min(losses), max(losses))}
@@ -44,10 +45,10 @@ def plot_maps(rows: Sequence[Row], path: str | Path) -> None:
             drawing.savefig(unfinished, format="svg", metadata={"Date": None})
 
 
-def _longest(rows: Sequence[Row], name: str) -> Row:
+def _shown(rows: Sequence[Row], name: str) -> Row:
     own = [row for row in rows if row["strategy"] == name]
     seed = min(row["seed"] for row in own)
-    return max((row for row in own if row["seed"] == seed), key=lambda row: row["seconds"]["transfer"])
+    return longest([row for row in own if row["seed"] == seed])
 
 
 def _map(axes: Any, curve: Sequence[tuple[float, Sequence[float]]], look: Mapping[str, Any]) -> Any:

@@ -38,11 +38,16 @@ def plot_quality(rows: Sequence[Row], path: str | Path) -> None:
             drawing.savefig(unfinished, format="svg", metadata={"Date": None})
 
 
+def longest(rows: Sequence[Row]) -> Row:
+    """The run whose transfer took most seconds."""
+    return max(rows, key=lambda row: row["seconds"]["transfer"])
+
+
 def _lines(axes: Any, rows: Sequence[Row], block: int, colour: Any, name: str) -> None:
     """The curves and ends of one way's runs."""
     for number, seed in enumerate(sorted({row["seed"] for row in rows})):
-        longest = max((row for row in rows if row["seed"] == seed), key=lambda row: row["seconds"]["transfer"])
-        seconds, losses = zip(*((at, hidden[block]) for at, hidden in longest["curve"]), strict=True)
+        curve = longest([row for row in rows if row["seed"] == seed])["curve"]
+        seconds, losses = zip(*((at, hidden[block]) for at, hidden in curve), strict=True)
         axes.plot(seconds, losses, color=colour, linewidth=1.2, alpha=0.7, label=name if number == 0 else None)
     ends = [(row["seconds"]["transfer"], row["hidden"][block]) for row in rows]
     axes.plot(*zip(*ends, strict=True), "o", color=colour, markersize=4)

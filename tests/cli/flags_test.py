@@ -183,12 +183,19 @@ def test_a_file_that_is_no_config_is_refused(tmp_path, text, message):
         load_config(str(path), [])
 
 
+def test_an_argument_is_refused_where_there_is_none(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("def get_config(): return 1")
+    with pytest.raises(UserError, match=r"mine\.py takes no arguments"):
+        load_config(f"{path}:fast", [])
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
         ("nowhere/demo.py", "no such file; configs that come with the project: demo.py, glue.py, mobilebert.py"),
         ("demo:fast", "no argument 'fast'; there is local"),
-        ("small:fast", "small.py takes no arguments"),
+        ("small:fast", "no argument 'fast'; there is deep"),
         ("mobilebert:teeny", "no argument 'teeny'; there are tiny, no_opt"),
         ("mobilebert:tiny,no_opt", "two models, choose one"),
     ],
