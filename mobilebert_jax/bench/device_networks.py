@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from mobilebert_jax.export.inference_form import InferenceForm, inference_form
-from mobilebert_jax.export.inference_forward import forward
+from mobilebert_jax.export.inference_forward import Forward, forward
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
@@ -51,7 +51,7 @@ def random_form(network: Network) -> tuple[InferenceForm, int]:
     return form, count_parameters(params)
 
 
-def flops(form: InferenceForm, length: int) -> float:
+def flops(form: InferenceForm, length: int, run: Forward = forward) -> float:
     """Floating-point operations of one example, as XLA counts them before it optimises."""
     specs = [jax.ShapeDtypeStruct((1, length), np.int32)] * len(INPUTS)
-    return float(jax.jit(forward).lower(form, *specs).cost_analysis()["flops"])
+    return float(jax.jit(run).lower(form, *specs).cost_analysis()["flops"])

@@ -15,13 +15,37 @@ def markdown(report: Row) -> str:
     A cell of a latency says milliseconds, and how many times less than the baseline's in the same turns.
     """
     settings = dict.fromkeys((row["runtime"], row["precision"]) for row in report["rows"])
-    return "\n".join(_section(report, *setting) for setting in settings)
+    parts = [_parts(report, runtime) for runtime in dict.fromkeys(runtime for runtime, _ in settings)]
+    return "\n".join([*(_section(report, *setting) for setting in settings), *parts])
+
+
+def _parts(report: Row, runtime: str) -> str:
+    """Where a runtime's time goes."""
+    rows = {(row["network"], row["precision"]): row for row in report["parts"] if row["runtime"] == runtime}
+    precisions = list(dict.fromkeys(precision for _, precision in rows))
+    first = next(iter(rows.values()))
+    title = f"**{runtime}, where the time goes: {first['length']} tokens, {_threads(first['threads'])}**"
+    columns = [(precision, words) for precision in precisions for words in ("dense layers", "the rest")]
+    body = []
+    for name in report["networks"]:
+        cells = [name, f"{rows[name, precisions[0]]['dense_flops'] / 1e9:.1f}"]
+        for precision in precisions:
+            row = rows[name, precision]
+            rate = row["dense_flops"] / row["dense_ms"] / 1e6
+            cells += [f"{row['dense_ms']:.1f} ms ({rate:.0f} GFLOP/s)", f"{row['ms'] - row['dense_ms']:.1f} ms"]
+        body.append(cells)
+    head = ["", "GFLOP of dense layers", *(f"{precision}, {words}" for precision, words in columns)]
+    return "\n".join([title, "", *_table(head, body), ""])
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 def _section(report: Row, runtime: str, precision: str) -> str:
     rows = [row for row in report["rows"] if (row["runtime"], row["precision"]) == (runtime, precision)]
     columns = list(dict.fromkeys((row["length"], row["threads"]) for row in rows))
-    times = [f"{length} tokens, {count} thread{'s' * (count > 1)}" for length, count in columns]
+    times = [f"{length} tokens, {_threads(count)}" for length, count in columns]
     head = ["", "M parameters", f"GFLOP at {columns[0][0]}", "MB", "peak MB", *times]
     body = [_cells(report, name, rows, columns) for name in report["networks"]]
     if precision != "float32" or LENGTH not in dict(columns):

@@ -24,6 +24,9 @@ from mobilebert_jax.models.layers import ACTIVATIONS, normalise
 from mobilebert_jax.quantization.int8 import Int8
 from mobilebert_jax.utils.types import INPUTS, Array
 
+Forward = Callable[..., dict[str, Array]]
+"""As `forward`: form and three inputs to outputs by name."""
+
 MASKED = -1e9
 """Added to a score of a key that is padding."""
 
@@ -45,7 +48,7 @@ def forward(form: InferenceForm, input_ids: Array, attention_mask: Array, token_
     bias = (1.0 - attention_mask.astype(jnp.float32))[:, None, None, :] * MASKED
     for block in form.blocks:
         x = run_block(cfg, block, x, bias, (batch, length))
-    return _outputs(form, x.reshape(batch, length, cfg.hidden_size))
+    return head_outputs(form, x.reshape(batch, length, cfg.hidden_size))
 
 
 def output_names(form: InferenceForm) -> tuple[str, ...]:
@@ -126,19 +129,19 @@ def layer_norm(form: LayerNorm, x: Array) -> Array:
     return normalise(x, form.epsilon) * form.scale + form.bias
 
 
-def _outputs(form: InferenceForm, x: Array) -> dict[str, Array]:
-    """The heads on the last hidden state [B, S, H]."""
+def head_outputs(form: InferenceForm, x: Array) -> dict[str, Array]:
+    """What the heads make of the last hidden state [B, S, H]."""
     if "span" in form.outputs:
         logits = affine(form.outputs["span"], x)
         return {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
-    outputs = {}
+    made = {}
     if form.masked_lm is not None:
         name = "prediction_logits" if form.outputs else "logits"
-        outputs[name] = masked_lm(ACTIVATIONS[form.cfg.hidden_act], form.masked_lm, x)
+        made[name] = masked_lm(ACTIVATIONS[form.cfg.hidden_act], form.masked_lm, x)
     for name, head in form.outputs.items():
-        outputs[name] = affine(head, _pooled(form, x) if form.pools else x)
-    if outputs:
-        return outputs
+        made[name] = affine(head, _pooled(form, x) if form.pools else x)
+    if made:
+        return made
     hidden = x if form.scale is None else x * form.scale
     pooled = _pooled(form, x) if form.pooler is not None else hidden[:, 0]
     return {"last_hidden_state": hidden, "pooler_output": pooled}

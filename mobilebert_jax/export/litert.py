@@ -4,6 +4,7 @@ JAX's portable StableHLO goes straight into LiteRT's own converter; neither Tens
 converter's Python interface is not documented: its version is pinned in the extra `litert`.
 """
 
+import functools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from mobilebert_jax.export.checks import PROBABILITY
 from mobilebert_jax.export.inference_form import InferenceForm
-from mobilebert_jax.export.inference_forward import forward
+from mobilebert_jax.export.inference_forward import Forward, forward
 from mobilebert_jax.export.litert_int8 import SIGNATURE, quantized_bytes, with_int8_tables
 from mobilebert_jax.export.stablehlo import exported
 from mobilebert_jax.quantization.recipe import Recipe
@@ -22,31 +23,33 @@ from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import INPUTS, Array
 
 
-def litert_bytes(form: InferenceForm, length: int, batch: int = 1) -> bytes:
-    """A .tflite of int32 inputs [batch, length] by their names, float32 inside.
+def litert_bytes(form: InferenceForm, length: int, batch: int = 1, run: Forward = forward) -> bytes:
+    """A .tflite of int32 inputs [batch, length] by their names, float32 inside; it computes what `run` does.
 
     A classifier's gives probabilities [batch, classes], as task libraries want them.
 
     Raises:
         UserError: the extra is not installed, or the converter made nothing.
     """
-    program = exported(form, length, batch, platforms=("cpu",), run=_outputs)
+    program = exported(form, length, batch, platforms=("cpu",), run=functools.partial(_outputs, run))
     names = jax.tree.unflatten(program.out_tree, range(len(program.out_avals)))
     return _converted(program.mlir_module_serialized, sorted(names, key=names.get))
 
 
-def _outputs(form: InferenceForm, *inputs: Array) -> dict[str, Array]:
-    outputs = forward(form, *inputs)
+def _outputs(run: Forward, form: InferenceForm, *inputs: Array) -> dict[str, Array]:
+    outputs = run(form, *inputs)
     if outputs.keys() == {"logits"} and outputs["logits"].ndim == 2 and outputs["logits"].shape[1] > 1:
         return {PROBABILITY: jax.nn.softmax(outputs["logits"], axis=-1)}
     return outputs
 
 
-def litert_file(form: InferenceForm, length: int, precision: str, recipe: Recipe | None = None) -> bytes:
+def litert_file(
+    form: InferenceForm, length: int, precision: str, recipe: Recipe | None = None, run: Forward = forward
+) -> bytes:
     """A .tflite [1, length], "float32" or "int8": 8-bit weights and words, the rest as the recipe says (dynamic)."""
     if precision == "float32":
-        return litert_bytes(form, length)
-    return quantized_bytes(litert_bytes(with_int8_tables(form), length), length, recipe or Recipe())
+        return litert_bytes(form, length, run=run)
+    return quantized_bytes(litert_bytes(with_int8_tables(form), length, run=run), length, recipe or Recipe())
 
 
 def _converted(portable: bytes, names: Sequence[str]) -> bytes:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mobilebert_jax.export.inference_form import InferenceForm
-from mobilebert_jax.export.inference_forward import forward, output_names
+from mobilebert_jax.export.inference_forward import Forward, forward, output_names
 from mobilebert_jax.export.onnx_int8 import quantized_model
 from mobilebert_jax.quantization.recipe import Recipe
 from mobilebert_jax.utils.errors import UserError
@@ -22,8 +22,10 @@ MISSING = "{} is missing: pip install 'mobilebert-jax[onnx]'"
 AXES = ("batch_size", "sequence_length")
 
 
-def onnx_model(form: InferenceForm) -> Any:
+def onnx_model(form: InferenceForm, run: Forward = forward) -> Any:
     """An `onnx.ModelProto` of int64 inputs [batch_size, sequence_length] by their names, float32 inside.
+
+    It computes what `run` does, whose outputs are those of `forward`.
 
     Raises:
         UserError: the extra is not installed.
@@ -35,7 +37,7 @@ def onnx_model(form: InferenceForm) -> Any:
     names = output_names(form)
 
     def program(*inputs: jax.Array) -> tuple[jax.Array, ...]:
-        outputs = forward(form, *inputs)
+        outputs = run(form, *inputs)
         return tuple(outputs[name] for name in names)
 
     specs = [jax.ShapeDtypeStruct(AXES, jnp.int32)] * len(INPUTS)

@@ -1,14 +1,14 @@
 """StableHLO: a portable program of `jax.export`, for every platform that JAX has; other compilers start from it."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.export
 import jax.numpy as jnp
 
 from mobilebert_jax.export.inference_form import InferenceForm
-from mobilebert_jax.export.inference_forward import forward
+from mobilebert_jax.export.inference_forward import Forward, forward
 from mobilebert_jax.utils.types import INPUTS, Array
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -19,7 +19,7 @@ def exported(
     length: int,
     batch: int = 1,
     platforms: tuple[str, ...] = PLATFORMS,
-    run: Callable[..., dict[str, Array]] = forward,
+    run: Forward = forward,
 ):
     """The `jax.export.Exported` of three int32 inputs [batch, length]; its outputs are a dict by name, `run`'s."""
     specs = [jax.ShapeDtypeStruct((batch, length), jnp.int32)] * len(INPUTS)

@@ -38,7 +38,10 @@ def report(rows):
         name: {"parameters": parameters, "flops": {length: 1e9 * length for length in lengths}}
         for name, (parameters, _) in NETWORKS.items()
     }
-    return {"networks": networks, "rows": rows}
+    first = rows[0]["length"], rows[0]["threads"]
+    parts = [row for row in rows if (row["length"], row["threads"]) == first]
+    parts = [row | {"dense_ms": 0.75 * row["ms"], "dense_flops": 3e9} for row in parts]
+    return {"networks": networks, "rows": rows, "parts": parts}
 
 
 def drawn(tmp_path, rows):
@@ -74,7 +77,8 @@ def test_one_set_of_rows_is_one_drawing(tmp_path):
 
 def test_a_table_says_sizes_times_and_ratios_and_the_paper_s_beside_float32():
     tables = markdown(report(rows_of())).split("**")
-    assert tables[1::2] == ["litert, float32", "litert, int8", "onnx, float32", "onnx, int8"]
+    where = [f"{runtime}, where the time goes: 128 tokens, 1 thread" for runtime in ("litert", "onnx")]
+    assert tables[1::2] == ["litert, float32", "litert, int8", "onnx, float32", "onnx, int8", *where]
     lines = tables[2].strip().splitlines()
     assert lines[0].split(" | ")[4:6] == ["peak MB", "128 tokens, 1 thread"]
     assert lines[2].startswith(
@@ -89,3 +93,9 @@ def test_a_table_says_sizes_times_and_ratios_and_the_paper_s_beside_float32():
 def test_what_was_not_measured_stays_empty(change):
     table = markdown(report([row | change for row in rows_of(lengths=(64,), threads=(1,))]))
     assert ("| 64.0 | 100.0 |  | 25.0 ms (5.00x) |" if "memory" in change else "| 100 | 25.0 ms |") in table
+
+
+def test_a_table_says_what_the_dense_layers_take_at_what_rate_and_what_is_left():
+    lines = markdown(report(rows_of())).split("**")[-3].strip().splitlines()
+    assert lines[0].count("dense layers") == 3 and lines[0].count("the rest") == 2
+    assert lines[2] == "| mobilebert | 3.0 | 37.5 ms (80 GFLOP/s) | 12.5 ms | 18.8 ms (160 GFLOP/s) | 6.2 ms |"

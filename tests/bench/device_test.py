@@ -2,11 +2,13 @@
 
 import json
 
+import jax
 import pytest
 
 from mobilebert_jax.bench import device, device_networks
 from mobilebert_jax.bench.device import bench_device, print_networks, print_rows, write_report
 from mobilebert_jax.bench.device_networks import NETWORKS, Network, flops, random_form
+from mobilebert_jax.bench.device_parts import dense_layers
 from mobilebert_jax.cli.main import main
 from mobilebert_jax.models.config import ModelConfig
 
@@ -40,11 +42,27 @@ def test_every_network_is_timed_in_every_setting(runtime, library, small, capsys
         assert 0.2 < small_file["bytes"] / whole["bytes"] < 0.45
         assert whole["ms"] > 0 and whole["memory"] > 0
     assert rows["bert_base", "int8"]["faster"] == 1.0
+    assert len(report["parts"]) == 2 * 3 and {row["threads"] for row in report["parts"]} == {1}
+    for row in report["parts"]:
+        assert row["ms"] == next(each["ms"] for each in report["rows"] if each.items() >= row_of(row).items())
+        assert row["dense_ms"] > 0 and 0 < row["dense_flops"] < report["networks"][row["network"]]["flops"][8]
     write_report(report, tmp_path / "new")
+    assert f"**{runtime}, where the time goes: 8 tokens, 1 thread**" in (tmp_path / "new" / "device.md").read_text()
     assert json.loads((tmp_path / "new" / "device.json").read_text())["rows"] == report["rows"]
     assert {path.name for path in (tmp_path / "new").iterdir()} == {"device.json", "device.md", "device.svg"}
     print_networks(report)
     assert "4.3 times smaller, 5.5 times faster" in capsys.readouterr().out
+
+
+def row_of(part):
+    return {name: part[name] for name in ("network", "runtime", "precision", "length", "threads")}
+
+
+def test_dense_layers_are_the_forms_kernels_and_nothing_else(small):
+    form, _ = random_form(small["mobilebert"])
+    kernels = [leaf for leaf in jax.tree.leaves((form.blocks, form.embeddings.transformation)) if leaf.ndim == 2]
+    work = 2 * 8 * (sum(kernel.size for kernel in kernels) + form.outputs["span"].kernel.size)
+    assert work <= flops(form, 8, dense_layers) < 1.05 * work
 
 
 def test_one_block_for_all_layers_has_the_work_of_all_and_the_size_of_one(small):
