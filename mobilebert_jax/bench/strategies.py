@@ -27,6 +27,8 @@ from mobilebert_jax.utils.files import write_json
 COMPARISONS = ("steps", "time", "teacher")
 MEASURE = "pkt"
 """The strategy whose seconds all others get when time is equal."""
+LOSS = "masked_lm"
+"""The figure that is also compared seed by seed in the table."""
 CLOSE = 0.05
 """Students whose seconds would change by less than this share are not trained anew for equal time."""
 
@@ -134,7 +136,13 @@ def _steps(students: Students, name: str, comparison: str) -> Steps:
 
 
 def means(rows: Sequence[Row]) -> list[Row]:
-    """Mean and deviation over the seeds of every figure, by comparison and strategy."""
+    """Mean and deviation over the seeds of every figure, by comparison and strategy.
+
+    `apart`: the same of how far a figure lies above that of `MEASURE` with the same seed, which begins with the same
+    weights and sees the same text; {} without it.
+    """
+    # Its seconds are the measure of time, so its students of equal steps are those of every comparison.
+    measure = {row["seed"]: row for row in rows if row["strategy"] == MEASURE}
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["equal"], row["strategy"]), []).append(row)
@@ -144,9 +152,16 @@ def means(rows: Sequence[Row]) -> list[Row]:
         made.append({"equal": comparison, "strategy": name, "steps": members[0]["steps"]})
         made[-1]["seconds"] = statistics.mean(sum(each["seconds"].values()) for each in members)
         for figure in figures:
-            values = [each[figure] for each in members]
-            made[-1][figure] = {"mean": statistics.mean(values), "deviation": statistics.pstdev(values)}
+            made[-1][figure] = _spread([each[figure] for each in members])
+        made[-1]["apart"] = {
+            figure: _spread([each[figure] - measure[each["seed"]][figure] for each in members])
+            for figure in (figures if measure else ())
+        }
     return made
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"mean": statistics.mean(values), "deviation": statistics.pstdev(values)}
 
 
 def print_row(row: Row) -> None:
@@ -162,11 +177,14 @@ def print_means(report: Row) -> None:
     took = report["teacher"]["seconds"]
     print(f"teacher: {'?' if took is None else f'{took:,.0f}'} s; means and deviations of {report['seeds']} seeds")
     for comparison in dict.fromkeys(row["equal"] for row in report["means"]):
-        print(f"\nequal {comparison:<13}{'steps':>15}{'seconds':>9}" + "".join(f"{name:>24}" for name in figures))
+        head = "".join(f"{name:>24}" for name in figures)
+        head += f"{f'{LOSS} - {MEASURE}':>24}" if report["means"][0]["apart"] else ""
+        print(f"\nequal {comparison:<13}{'steps':>15}{'seconds':>9}{head}")
         for row in report["means"]:
             if row["equal"] == comparison:
                 steps = " + ".join(str(count) for count in row["steps"].values() if count)
-                values = "".join(f"{row[name]['mean']:16.3f} ±{row[name]['deviation']:6.3f}" for name in figures)
+                shown = [row[name] for name in figures] + [row["apart"][name] for name in row["apart"] if name == LOSS]
+                values = "".join(f"{each['mean']:16.3f} ±{each['deviation']:6.3f}" for each in shown)
                 print(f"{row['strategy']:<19}{steps:>15}{row['seconds']:9,.0f}{values}")
     for name, value in report["baselines"].items():
         print(f"best baseline of {name}: {value:.1f}")

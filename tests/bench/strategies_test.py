@@ -122,7 +122,30 @@ def test_seeds_are_averaged_and_the_report_is_kept(made, tmp_path, capsys):
     assert read_json(tmp_path / "strategies.json")["means"] == report["means"]
     assert (tmp_path / "strategies.svg").read_text().count("equal student steps") == 1
     print_means(report)
-    assert "pd" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "pd" in said and row["apart"] == {} and "- pkt" not in said
+
+
+def test_a_figure_is_compared_with_that_of_block_by_block_seed_by_seed(capsys):
+    def row(name, seed, loss):
+        return {
+            "equal": "steps",
+            "strategy": name,
+            "seed": seed,
+            "steps": {},
+            "seconds": {"distill": 1.0},
+            "masked_lm": loss,
+        }
+
+    losses = {"pkt": (4.0, 4.5, 5.0), "jkt": (3.9, 4.4, 4.9)}
+    rows = [row(name, seed, loss) for name, own in losses.items() for seed, loss in enumerate(own)]
+    pkt, jkt = means(rows)
+    assert pkt["apart"] == {"masked_lm": {"mean": 0.0, "deviation": 0.0}}
+    assert jkt["apart"]["masked_lm"]["mean"] == pytest.approx(-0.1)
+    assert jkt["apart"]["masked_lm"]["deviation"] == pytest.approx(0.0) and jkt["masked_lm"]["deviation"] > 0.4
+    print_means({"means": means(rows), "teacher": {"seconds": 1.0}, "seeds": 3, "baselines": {}})
+    head, _, second = capsys.readouterr().out.splitlines()[2:]
+    assert head.endswith("masked_lm - pkt") and second.endswith("-0.100 ± 0.000")
 
 
 def test_the_others_learn_side_by_side_and_count_as_the_first(made, tmp_path, monkeypatch):
