@@ -17,7 +17,7 @@ from mobilebert_jax.bench.choices import chosen
 from mobilebert_jax.bench.quality_maps import plot_maps
 from mobilebert_jax.bench.quality_plot import longest, plot_quality
 from mobilebert_jax.bench.strategies import CLOSE, STRATEGIES, local_strategy
-from mobilebert_jax.bench.students import Row, Students, check_seeds, programs_kept, read_test, seconds_by_step
+from mobilebert_jax.bench.students import Row, Steps, Students, check_seeds, programs_kept, read_test, seconds_by_step
 from mobilebert_jax.training.metrics import read_metrics
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
@@ -49,8 +49,8 @@ def bench_quality(
     """A row for each budget, way, seed and kind of distillation: steps, seconds, held-out losses, scores of answers.
 
     `hidden` and `attention` are held-out transfer losses of every block on the student's own walk, `curve` is
-    (seconds, `hidden`) at each evaluation. `together`: see `Students.students`. Writes quality.json, quality.svg and
-    quality_maps.svg into `workdir`. `show` gets each row.
+    (seconds, `hidden`) at each evaluation. `together`: see `Students.side_by_side`. Writes quality.json, quality.svg
+    and quality_maps.svg into `workdir`. `show` gets each row.
 
     Raises:
         UserError: bad config, or a way, budget or comparison that does not exist. Stopped: asked to stop, all is saved.
@@ -68,11 +68,13 @@ def bench_quality(
         students.teacher(counted=False)
         rows = []
         for budget in budgets:
-            for name in names:
-                for kind in equal:
-                    for row in _rows(students, name, numbers, budget, kind):
-                        rows.append(row)
-                        show(row)
+            for kind in equal:
+                wanted = {name: _steps(students, name, budget, kind) for name in names}
+                students.side_by_side(wanted, numbers)
+                for name, steps in wanted.items():
+                    for row in _rows(students, name, numbers, steps):
+                        rows.append({"budget": budget, "equal": kind, **row})
+                        show(rows[-1])
     report = {"seeds": seeds, "teacher": students.teacher_row, "rows": rows, "means": means(rows)}
     report["reached"] = reached(rows)
     write_json(students.workdir / "quality.json", report)
@@ -94,21 +96,23 @@ def _share(budget: str) -> float | None:
     return share
 
 
-def _rows(students: Students, name: str, seeds: Sequence[int], budget: str, equal: str) -> list[Row]:
-    """The rows of a way's students; with as little time left or right as `CLOSE` the two kinds are one."""
+def _rows(students: Students, name: str, seeds: Sequence[int], steps: Steps) -> list[Row]:
+    """The rows of a way's students."""
+    rows = students.students(name, seeds, steps)
+    folders = [students.folder(name, seed, steps) for seed in seeds]
+    alone = folders[:1] * len(folders) if students.joined(name, seeds) else folders
+    return [row | _transferred(folder, paced) for row, folder, paced in zip(rows, folders, alone, strict=True)]
+
+
+def _steps(students: Students, name: str, budget: str, equal: str) -> Steps:
+    """Of transfer and distillation; with as little time left or right as `CLOSE` both kinds are one."""
     steps, distill = _transfer_steps(students, name, budget), students.config.distill.steps
     if equal == "time":
         reference = _seconds(students, REFERENCE, None)
         taken = _seconds(students, name, steps)["transfer"]
         factor = (sum(reference.values()) - taken) / reference["distill"]
         distill = distill if abs(factor - 1) < CLOSE else max(round(factor * distill), 1)
-    rows = students.students(name, seeds, (steps, distill))
-    folders = [students.folder(name, seed, (steps, distill)) for seed in seeds]
-    alone = folders[:1] * len(folders) if students.joined(name, seeds) else folders
-    return [
-        {"budget": budget, "equal": equal, **row, **_transferred(folder, paced)}
-        for row, folder, paced in zip(rows, folders, alone, strict=True)
-    ]
+    return steps, distill
 
 
 def _equal_steps(students: Students, name: str) -> int:

@@ -74,9 +74,9 @@ def bench_strategies(
     """A row for each comparison, strategy and seed: steps, seconds, held-out masked LM, and scores of answers.
 
     `datasets`: SQuAD json files that each fine-tuned student is scored on beside the config's held-out questions; the
-    report has the best baseline of each. `together`: see `Students.students`. Writes strategies.json and strategies.svg
-    into `workdir`, which holds every run, and the compiled programs, which students share. `show` gets each row once
-    it is there.
+    report has the best baseline of each. `together`: see `Students.side_by_side`. Writes strategies.json and
+    strategies.svg into `workdir`, which holds every run, and the compiled programs, which students share. `show` gets
+    each row once it is there.
 
     Raises:
         UserError: bad config, a strategy or comparison that does not exist, or the teacher's seconds are asked for and
@@ -99,13 +99,15 @@ def _measured(
 ) -> Row:
     students.teacher(counted="teacher" in comparisons)
     rows: list[Row] = []
+    numbers = range(students.config.seed, students.config.seed + seeds)
     for comparison in comparisons:
-        for name in names:
-            if comparison != "teacher" or STRATEGIES[name].teacherless:
-                numbers = range(students.config.seed, students.config.seed + seeds)
-                for row in students.students(name, numbers, _steps(students, name, comparison)):
-                    rows.append({"equal": comparison, **row})
-                    show(rows[-1])
+        compared = [name for name in names if comparison != "teacher" or STRATEGIES[name].teacherless]
+        wanted = {name: _steps(students, name, comparison) for name in compared}
+        students.side_by_side(wanted, numbers)
+        for name, steps in wanted.items():
+            for row in students.students(name, numbers, steps):
+                rows.append({"equal": comparison, **row})
+                show(rows[-1])
     baselines = {test.name: test.baseline for test in students.tests}
     report = {
         "seeds": seeds,

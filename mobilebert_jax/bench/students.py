@@ -3,6 +3,8 @@
 import collections
 import contextlib
 import dataclasses
+import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +19,7 @@ from mobilebert_jax.models.tensor_files import weights_sha256
 from mobilebert_jax.recipes.evaluate import evaluate_folder
 from mobilebert_jax.recipes.questions import load_heldout
 from mobilebert_jax.recipes.run import run_recipe
-from mobilebert_jax.recipes.side_by_side import run_side_by_side
+from mobilebert_jax.recipes.side_by_side import Member, in_common, run_side_by_side
 from mobilebert_jax.tasks.baselines import baseline_scores
 from mobilebert_jax.tasks.squad_data import Question
 from mobilebert_jax.training.metrics import read_metrics
@@ -120,37 +122,59 @@ class Students:
             "seconds": phase_seconds(folder / "teacher" / "metrics.jsonl"),
         }
 
-    def folder(self, name: str, seed: int | str, steps: Steps) -> Path:
-        """Where a student's run lies, or that of several side by side."""
+    def folder(self, name: str, seed: int, steps: Steps) -> Path:
+        """Where a student's run lies."""
         return self.workdir / f"{name}-{seed}-{steps[0]}-{steps[1]}"
 
     def students(self, name: str, seeds: Sequence[int], steps: Steps) -> list[Row]:
-        """The rows of one student a seed.
-
-        The first is trained alone: what one takes. The others are trained up to `together` at a time, side by side on
-        the first's batches of each group, and count as taking as long; but not those without a teacher to share.
-        """
-        first, others = self.student(name, seeds[0], steps), seeds[1:]
-        if not self.joined(name, seeds):
-            return [first, *(self.student(name, seed, steps) for seed in others)]
-        size = self.together or len(others)
-        for start in range(0, len(others), size):
-            self._side_by_side(name, others[start : start + size], steps)
-        return [first, *(self.student(name, seed, steps) | {"seconds": first["seconds"]} for seed in others)]
+        """The rows of one student a seed; those that are not the first of `joined` count as taking as long as it."""
+        first, *others = (self.student(name, seed, steps) for seed in seeds)
+        return [first, *(row | {"seconds": first["seconds"]} if self.joined(name, seeds) else row for row in others)]
 
     def joined(self, name: str, seeds: Sequence[int]) -> bool:
-        """Whether all but the first learn side by side, and count as taking as long as that."""
-        return self.together != 1 and len(seeds) > 2 and not self.strategies[name].teacherless
+        """Whether all but the first may learn side by side: not those without a teacher to share."""
+        return self.together != 1 and len(seeds) > 1 and not self.strategies[name].teacherless
 
-    def _side_by_side(self, name: str, seeds: Sequence[int], steps: Steps) -> None:
-        """Transfer and distillation of these seeds, into their folders, unless all are there."""
-        folders = {seed: self.folder(name, seed, steps) for seed in seeds}
-        if len(seeds) < 2 or all((folder / "distill" / "model").exists() for folder in folders.values()):
-            return
-        for seed, folder in folders.items():
-            self._take_transfer(folder, name, seed, steps)
-        together = self.folder(name, "+".join(map(str, seeds)), steps)
-        run_side_by_side(self._config(name, seeds[0], steps), together, self.stopper, folders)
+    def side_by_side(self, wanted: Mapping[str, Steps], seeds: Sequence[int]) -> None:
+        """Trains the strategies' students up to `together` at a time where one walk of the teacher does for several.
+
+        The first seed's are trained alone: what one takes. Then a strategy's seeds are transferred side by side, on the
+        text of the first of them; and those that are distilled alike, whatever came before: of one seed, which is what
+        each would learn alone, or else of one strategy.
+        """
+        joined = {name: steps for name, steps in wanted.items() if self.joined(name, seeds)}
+        for name, steps in joined.items():
+            self.student(name, seeds[0], steps)
+        alike: dict[str, list[str]] = {}
+        for name, steps in joined.items():
+            if self.strategies[name].transfers:
+                self._at_once("transfer", [(name, seed, steps) for seed in seeds[1:]])
+            alike.setdefault(in_common(self._config(name, seeds[0], steps), "distill"), []).append(name)
+        for names in alike.values():
+            groups = [[(name, seed, joined[name]) for name in names] for seed in seeds[1:]]
+            for group in groups if len(names) > 1 else [list(itertools.chain.from_iterable(groups))]:
+                self._at_once("distill", group)
+
+    def _at_once(self, phase: str, wanted: Sequence[tuple[str, int, Steps]]) -> None:
+        """A phase of these students, into their folders, as many at a time as may be."""
+        for student in wanted:
+            self._take_transfer(self.folder(*student), *student)
+        size = self.together or len(wanted)
+        for start in range(0, len(wanted), size):
+            group = list(wanted[start : start + size])
+            missing = [student for student in group if not (self.folder(*student) / phase / "model").exists()]
+            # Where some were there already, the others are a group; but not where all were cut off at their end.
+            if missing and not self._common_folder(phase, group).exists():
+                group = missing
+            if missing and len(group) > 1:
+                members = [Member(self._config(*student), self.folder(*student)) for student in group]
+                run_side_by_side(members, self._common_folder(phase, group), self.stopper, (phase,))
+
+    def _common_folder(self, phase: str, group: Sequence[tuple[str, int, Steps]]) -> Path:
+        """Where a phase of several students has its checkpoints."""
+        names = [self.folder(*student).name for student in group]
+        digest = hashlib.sha256("+".join(names).encode()).hexdigest()[:8]
+        return self.workdir / "side_by_side" / f"{phase}-of-{len(names)}-{names[0]}-{digest}"
 
     def student(self, name: str, seed: int, steps: Steps) -> Row:
         """Trains, fine-tunes and scores one student; its row."""

@@ -104,8 +104,8 @@ def _students_options(command: argparse.ArgumentParser, workdir: str) -> None:
     command.add_argument("--config", default="configs/demo.py", metavar="FILE[:ARG,...]", help="default: %(default)s")
     command.add_argument("--workdir", default=workdir, help="of all runs (default: %(default)s)")
     command.add_argument("--seeds", type=int, default=3, help="students of each kind (default: %(default)s)")
-    text = "of those, beside the first, learn side by side on one walk of the teacher (default: all; 1: one by one)"
-    command.add_argument("--together", type=int, default=0, metavar="N", help=f"so many {text}")
+    text = "so many, but the first seed's, learn side by side on one walk of the teacher (default: all; 1: one by one)"
+    command.add_argument("--together", type=int, default=0, metavar="N", help=text)
     command.add_argument("--dataset", default="", metavar="FILES", help="more SQuAD files to score on, comma-separated")
     command.add_argument("--max_minutes", type=float, default=0.0, help="save and exit 42 after so many minutes")
     _json_option(command)

@@ -1,6 +1,8 @@
 """Who gets how many steps, and what the table says of several seeds; students that take no time stand for real ones."""
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -11,6 +13,7 @@ from mobilebert_jax.bench.strategies import STRATEGIES, bench_strategies, means,
 from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.cli.main import main
 from mobilebert_jax.recipes.settings import active_phases, check_config
+from mobilebert_jax.recipes.side_by_side import in_common
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import read_json, write_text
@@ -148,28 +151,68 @@ def test_a_figure_is_compared_with_that_of_block_by_block_seed_by_seed(capsys):
     assert head.endswith("masked_lm - pkt") and second.endswith("-0.100 ± 0.000")
 
 
-def test_the_others_learn_side_by_side_and_count_as_the_first(made, tmp_path, monkeypatch):
+@pytest.fixture
+def groups(monkeypatch):
+    """Who learnt side by side: (phase, [folder's name, ...])."""
     groups = []
 
-    def run_side_by_side(config, workdir, stopper, folders):
-        groups.append((workdir.name, config.seed))
-        for folder in folders.values():
-            write(folder, config, "distill", config.distill.steps, 99.0)
-            write_text(folder / "distill" / "model" / "config.json", "{}")
+    def run_side_by_side(members, workdir, stopper, phases):
+        (phase,) = phases
+        groups.append((phase, [member.folder.name for member in members]))
+        assert len({in_common(member.config, phase) for member in members}) == 1
+        for config, folder in members:
+            write(folder, config, phase, config[phase].steps, 99.0)
+            write_text(folder / phase / "model" / "config.json", "{}")
 
     monkeypatch.setattr(students, "run_side_by_side", run_side_by_side)
+    return groups
+
+
+def test_the_other_seeds_learn_side_by_side_and_count_as_the_first(made, groups, tmp_path):
     settings = {"names": ("pd",), "comparisons": ("steps",), "seeds": 5}
-    for together, expected in ((2, ["pd-1+2-0-600", "pd-3+4-0-600"]), (0, ["pd-1+2+3+4-0-600"]), (1, [])):
+    for together, expected in ((2, [[1, 2], [3, 4]]), (3, [[1, 2, 3]]), (0, [[1, 2, 3, 4]]), (1, [])):
         groups.clear()
         _, report = rows_of(tmp_path / str(together), together=together, **settings)
-        assert [name for name, _ in groups] == expected
+        named = [("distill", [f"pd-{seed}-0-600" for seed in seeds]) for seeds in expected]
+        assert groups == named
         assert [row["seconds"]["distill"] for row in report["rows"]] == [600.0] * 5
         assert [row["seed"] for row in report["rows"]] == [0, 1, 2, 3, 4]
         rows_of(tmp_path / str(together), together=together, **settings)
-        assert [name for name, _ in groups] == expected
+        assert groups == named
     groups.clear()
     rows_of(tmp_path / "alone", together=0, **settings | {"names": ("alone",)})
     assert not groups  # no teacher to share
+
+
+def test_students_of_one_seed_are_distilled_side_by_side_whatever_their_transfer(made, groups, tmp_path):
+    names = ("alone", "pd", "akt", "jkt", "pkt")
+    rows_of(tmp_path, names=names, comparisons=("steps",), seeds=3, together=0)
+    assert groups == [
+        ("transfer", ["jkt-1-400-200", "jkt-2-400-200"]),
+        ("transfer", ["pkt-1-400-200", "pkt-2-400-200"]),
+        ("distill", ["pd-1-0-600", "pd-2-0-600"]),
+        ("distill", ["akt-1-0-600", "akt-2-0-600"]),  # its transfer is in there
+        ("distill", ["jkt-1-400-200", "pkt-1-400-200"]),
+        ("distill", ["jkt-2-400-200", "pkt-2-400-200"]),
+    ]
+
+
+def test_seeds_that_come_later_learn_without_those_that_are_there(made, groups, tmp_path):
+    settings = {"names": ("pd",), "comparisons": ("steps",), "together": 0}
+    rows_of(tmp_path, seeds=3, **settings)
+    rows_of(tmp_path, seeds=5, **settings)
+    assert [names for _, names in groups] == [["pd-1-0-600", "pd-2-0-600"], ["pd-3-0-600", "pd-4-0-600"]]
+
+
+def test_a_group_that_was_cut_off_while_its_models_were_written_is_made_whole(made, groups, tmp_path):
+    settings = {"names": ("pd",), "comparisons": ("steps",), "together": 0, "seeds": 4}
+    rows_of(tmp_path, **settings)
+    ((_, names),) = groups
+    digest = hashlib.sha256("+".join(names).encode()).hexdigest()[:8]
+    (tmp_path / "side_by_side" / f"distill-of-3-pd-1-0-600-{digest}").mkdir(parents=True)
+    shutil.rmtree(tmp_path / "pd-2-0-600" / "distill" / "model")
+    rows_of(tmp_path, **settings)
+    assert groups == [("distill", names)] * 2
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

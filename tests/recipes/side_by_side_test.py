@@ -1,15 +1,17 @@
 """Students side by side leave in their folders what runs of their own would."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from mobilebert_jax.cli.flags import load_config
 from mobilebert_jax.models.pretrained import from_pretrained
 from mobilebert_jax.recipes.run import run_recipe
-from mobilebert_jax.recipes.side_by_side import run_side_by_side
+from mobilebert_jax.recipes.side_by_side import Member, in_common, run_side_by_side
 from mobilebert_jax.training.metrics import read_metrics
 from mobilebert_jax.training.stopping import Stopper
-from mobilebert_jax.utils.errors import Stopped
+from mobilebert_jax.utils.errors import Stopped, UserError
 from mobilebert_jax.utils.trees import named_leaves
 from tests.recipes.kill_run import MAY_DIFFER
 
@@ -49,11 +51,11 @@ def pair(finished_run, tmp_path_factory):
     """Folders of two students; the first began as the finished run's did."""
     folder = tmp_path_factory.mktemp("pair")
     folders = {seed: folder / str(seed) for seed in (0, 1)}
-    config = config_of(finished_run)
+    members = [Member(config_of(finished_run, seed), folder) for seed, folder in folders.items()]
     with pytest.raises(Stopped):
-        run_side_by_side(config, folder / "both", StopAfter(40), folders)
+        run_side_by_side(members, folder / "both", StopAfter(40))
     assert not any(path.exists() for path in folders.values())
-    run_side_by_side(config, folder / "both", Stopper(), folders)
+    run_side_by_side(members, folder / "both", Stopper())
     return folders
 
 
@@ -79,3 +81,35 @@ def test_a_run_goes_on_from_what_they_left(finished_run, pair):
         kept = named_leaves(from_pretrained(folder / "model", "pretraining")[1])
         assert all(np.array_equal(kept[name], leaf) for name, leaf in parameters(folder, "distill").items())
     assert before == {(seed, phase): log(folder, phase) for seed, folder in pair.items() for phase in PHASES}
+
+
+def test_distillation_after_other_kinds_of_transfer_is_what_each_would_learn_alone(finished_run, pair, tmp_path):
+    """One after the finished transfer, one from where it began: of one seed, on the same examples."""
+    transferred, fresh = config_of(finished_run), config_of(finished_run)
+    fresh.transfer.strategy = "none"
+    shutil.copytree(finished_run / "transfer" / "model", tmp_path / "after" / "transfer" / "model")
+    members = [Member(transferred, tmp_path / "after"), Member(fresh, tmp_path / "fresh")]
+    run_side_by_side(members, tmp_path / "both", Stopper(), ("distill",))
+    run_recipe(fresh, tmp_path / "alone", Stopper(), PHASES)
+    for found, expected in ((tmp_path / "after", finished_run), (tmp_path / "fresh", tmp_path / "alone")):
+        assert log(found, "distill")[-1]["heldout"] == pytest.approx(log(expected, "distill")[-1]["heldout"], rel=1e-3)
+    assert not (tmp_path / "fresh" / "transfer").exists()
+
+
+def test_students_that_learn_otherwise_are_refused_before_anything_is_written(finished_run, tmp_path):
+    one, other = config_of(finished_run), config_of(finished_run)
+    other.distill.ground_truth_ratio = 0.25
+    members = [Member(one, tmp_path / "one"), Member(other, tmp_path / "other")]
+    with pytest.raises(UserError, match="distill is not the same for all students side by side"):
+        run_side_by_side(members, tmp_path / "both", Stopper())
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_must_be_in_common_leaves_out_the_transfer_unless_it_is_inside(finished_run):
+    one, other = config_of(finished_run), config_of(finished_run, seed=3)
+    other.transfer.lower_rate = 0.5
+    assert in_common(one, "distill") == in_common(other, "distill")
+    assert in_common(one, "transfer") != in_common(other, "transfer")
+    for config in (one, other):
+        config.transfer.strategy = "auxiliary"
+    assert in_common(one, "distill") != in_common(other, "distill")
