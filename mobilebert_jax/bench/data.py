@@ -213,6 +213,7 @@ class _Idle:
 
     name: str = "idle"
     independent: bool = False
+    updates: int = 1
 
     def cut(self, params, block):
         return params, {}

@@ -25,10 +25,12 @@ from mobilebert_jax.utils.files import write_json
 
 WAYS = {
     **{name: STRATEGIES[name] for name in ("pkt", "pkt_soft", "jkt", "local", "local_joint")},
+    "local_4": local_strategy(updates=4),
     "local_fed": local_strategy(teacher_fed=(1.0, 0.0)),
     "fed": local_strategy(teacher_fed=(1.0, 1.0)),
 }
-"""As in `bench strategies`; local_fed: the teacher feeds ever fewer blocks; fed: it feeds all of them to the end."""
+"""As in `bench strategies`; local_4: four updates from each batch; local_fed: the teacher feeds ever fewer blocks; fed:
+it feeds all of them to the end."""
 REFERENCE = "pkt"
 EQUAL = ("steps", "time")
 """What is equal of the distillation that follows."""
@@ -116,9 +118,12 @@ def _steps(students: Students, name: str, budget: str, equal: str) -> Steps:
 
 
 def _equal_steps(students: Students, name: str) -> int:
-    """Transfer steps with which every block has as many as in the config's progressive transfer."""
+    """Transfer steps with which every block has as many updates as in the config's progressive transfer."""
     steps, blocks = students.config.transfer.steps, students.config.model.student.num_hidden_layers
-    return steps if WAYS[name].settings["transfer.strategy"] == "progressive" else max(steps // blocks, 1)
+    settings = WAYS[name].settings
+    if settings["transfer.strategy"] == "progressive":
+        return steps
+    return max(steps // blocks // settings.get("transfer.updates", 1), 1)
 
 
 def _transfer_steps(students: Students, name: str, budget: str) -> int:

@@ -35,7 +35,7 @@ CLOSE = 0.05
 
 def local_strategy(**settings: Any) -> Strategy:
     """Every block learns from its own loss alone; `settings` are knobs of local transfer, the others are off."""
-    off = {"joint_share": 0.0, "teacher_fed": (0.0, 0.0), "block_starts": (), "block_stops": ()}
+    off = {"joint_share": 0.0, "updates": 1, "teacher_fed": (0.0, 0.0), "block_starts": (), "block_stops": ()}
     knobs = {"strategy": "local", **off, **settings}
     return Strategy({f"transfer.{name}": value for name, value in knobs.items()}, transfers=True)
 

@@ -1,6 +1,6 @@
 """`bench transfer`: what a progressive stage costs, beside what it replaces, and that both do the same.
 
-Six ways to make the same step, timed in turn on the same batch (median of the repeats, so that a drifting machine
+Seven ways to make the same step, timed in turn on the same batch (median of the repeats, so that a drifting machine
 slows all of them alike):
 
     ours        `BlockProgram`: forward to block l, backward through block l alone, one program for all stages
@@ -11,6 +11,7 @@ slows all of them alike):
     truncated   both networks cut at block l, lower blocks stopped: one program a stage, as TF2 Model Garden has it
     soft        `PrefixProgram`: blocks 0..l learn
     local       `LocalProgram`: all blocks at once, each from its own loss; in the place of one step of every stage
+    local_4     the same with four updates from the batch, whose teacher walks once: in the place of four steps
 """
 
 import dataclasses
@@ -29,6 +30,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from mobilebert_jax.bench.plain import PlainProgram
+from mobilebert_jax.bench.transfer_at_once import UPDATES, at_once, print_at_once
 from mobilebert_jax.bench.truncated import TruncatedProgram
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
@@ -47,7 +49,7 @@ from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Batch, Params
 
 SOFT_RATE = 0.3
-WAYS = ("ours", "reference", "whole", "truncated", "soft", "local")
+WAYS = ("ours", "reference", "whole", "truncated", "soft", "local", "local_4")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,23 +140,6 @@ def bench_transfer(
     }
 
 
-def at_once(stages: Sequence[dict[str, float]]) -> dict[str, float]:
-    """What one step of all blocks at once takes, the median over the rows, and how it compares; {} where none is timed.
-
-    `progressive_over_local`: one step of each of our stages over one local step, which trains every block as well.
-    `local_over_joint`: over a step of joint transfer, which differentiates the whole student.
-    """
-    if "local" not in stages[0]:
-        return {}
-    local = statistics.median(row["local"] for row in stages)
-    found = {"local": local, "progressive_over_local": sum(row["ours"] for row in stages) / local}
-    if "whole" in stages[0]:
-        found["joint"] = statistics.median(row["whole"] for row in stages)
-        # Row by row: both were timed in turn there, so that a drifting machine slows both alike.
-        found["local_over_joint"] = statistics.median(row["local"] / row["whole"] for row in stages)
-    return found
-
-
 def _paper_config() -> ConfigDict:
     config = default_config()
     for which in ("teacher", "student"):
@@ -203,6 +188,10 @@ def _ways(config: ConfigDict, transfer: Transfer, setting: Setting) -> dict[str,
         "local": (
             LocalProgram(transfer, transfer.coefficients, blocks_only=True),
             _plan(config, blocks, strategy="local", joint_share=0.0),
+        ),
+        "local_4": (
+            LocalProgram(transfer, transfer.coefficients, blocks_only=True, updates=UPDATES),
+            _plan(config, blocks, strategy="local", joint_share=0.0, updates=UPDATES),
         ),
     }
     return {name: _way(program, plan, setting) for name, (program, plan) in programs.items()}
@@ -315,19 +304,12 @@ def print_sums(report: dict[str, Any]) -> None:
     """What stands below the rows: sums, compilations, memory."""
     _print_row("sum", report["sums"], "")
     if report["at_once"]:
-        _print_at_once(report["at_once"], len(report["stages"]))
+        print_at_once(report["at_once"], len(report["stages"]))
     print("compilations for all stages: " + ", ".join(f"{way} {n}" for way, n in report["compilations"].items()))
     for name, sizes in report["memory"].items():
         temporary, slots = (sizes[kind] / 2**20 for kind in ("temporary_bytes", "slot_bytes"))
         print(f"{name:>10}: temporaries {temporary:8.1f} MiB, optimizer slots {slots:8.1f} MiB")
     print(f"peak memory of this process: {report['peak_process_bytes'] / 2**30:.2f} GiB", flush=True)
-
-
-def _print_at_once(found: dict[str, float], stages: int) -> None:
-    print(f"local step {found['local']:.3f}; a step of each of our {stages} stages over it", end=" ")
-    print(f"{found['progressive_over_local']:.1f}")
-    if "joint" in found:
-        print(f"joint step {found['joint']:.3f}; local over joint {found['local_over_joint']:.3f}")
 
 
 def _print_row(name: str, seconds: dict[str, float], errors: str) -> None:

@@ -137,6 +137,7 @@ def _transfer_settings() -> dict:
         "lower_rate": 0.0,  # of the blocks below it: 0 is hard freezing, 0.3 the original's soft one
         "background": True,  # the warm-up that restarts with every stage
         # Of local transfer:
+        "updates": 1,  # from each batch, one after another; the teacher, most of a step, walks once for all of them
         "joint_share": 0.0,  # of the steps, at the end, in which the blocks learn jointly
         "teacher_fed": (0.0, 0.0),  # share of the blocks that the teacher feeds, at the first and the last local step
         "block_starts": (),  # share of the local steps after which each block begins to learn; empty: all at once

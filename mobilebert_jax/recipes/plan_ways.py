@@ -14,6 +14,7 @@ WAYS = {
     "local": {
         "strategy": "local",
         "joint_share": 0.0,
+        "updates": 1,
         "teacher_fed": (0.0, 0.0),
         "block_starts": (),
         "block_stops": (),
@@ -23,8 +24,10 @@ WAYS = {
 
 
 def steps_a_block(config: ConfigDict, blocks: int) -> int:
-    """In how many steps of the config's transfer phase each block learns, on average where stages differ."""
+    """How many updates each block gets in the config's transfer phase, on average where stages differ."""
     settings = config.transfer
+    if settings.strategy == "local":
+        return settings.steps * settings.updates
     return settings.steps // blocks if settings.strategy == "progressive" else settings.steps
 
 

@@ -42,7 +42,7 @@ def transfer_plan(config: ConfigDict, blocks: int) -> Plan:
 
 def _local(settings: ConfigDict, steps: int) -> dict[str, Any]:
     """The fields of a stage of local transfer."""
-    fields: dict[str, Any] = {"gradient": "local"}
+    fields: dict[str, Any] = {"gradient": "local", "updates": settings.updates}
     if any(settings.teacher_fed):
         fields |= {"inputs": "teacher", "fed": tuple(settings.teacher_fed)}
     if settings.block_starts or settings.block_stops:

@@ -40,7 +40,7 @@ def stage_programs(plan: Plan, transfer: Transfer) -> tuple[Program, ...]:
     made: dict[tuple, Program] = {}
 
     def kind(stage: Stage) -> tuple:
-        local = (stage.inputs, stage.gated) if stage.walk == "local" else ()
+        local = (stage.inputs, stage.gated, stage.updates) if stage.walk == "local" else ()
         return stage.walk, *local, *stage.coefficients.items()
 
     def make(stage: Stage) -> Program:
@@ -49,7 +49,7 @@ def stage_programs(plan: Plan, transfer: Transfer) -> tuple[Program, ...]:
         if stage.walk == "prefix":
             return PrefixProgram(transfer, with_embeddings=transfer.pair.tf1_compat)
         if stage.walk == "local":
-            settings = {"gated": stage.gated, "feeds": stage.inputs == "teacher"}
+            settings = {"gated": stage.gated, "feeds": stage.inputs == "teacher", "updates": stage.updates}
             return LocalProgram(transfer, stage.coefficients, blocks_only=True, **settings)
         return PairProgram(transfer, stage.coefficients, stage.trains_blocks_only)
 

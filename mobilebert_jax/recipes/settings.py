@@ -205,6 +205,13 @@ def check_transfer(config: ConfigDict) -> None:
 
 def check_local(settings: ConfigDict) -> None:
     """The knobs of local transfer; UserError names the one that cannot be."""
+    if settings.updates < 1:
+        raise UserError(f"transfer.updates={settings.updates}: updates from each batch, at least 1")
+    if settings.updates > 1 and settings.strategy != "local":
+        raise UserError(
+            f"transfer.updates={settings.updates}: several updates from a batch are for transfer.strategy=local; "
+            f"{settings.strategy} makes 1"
+        )
     if not 0 <= settings.joint_share < 1:
         raise UserError(
             f"transfer.joint_share={settings.joint_share}: a share of the steps, from 0 to below 1; all of them joint "

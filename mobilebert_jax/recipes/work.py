@@ -90,4 +90,4 @@ def _transfer(stage: Stage, each: dict[str, float], layer_map: Sequence[int], bl
     top = stage.top if stage.walk in ("block", "prefix") else blocks - 1
     learning = 1 if stage.walk == "block" else top + 1
     frozen = top + 1 - learning
-    return (layer_map[top] + 1) * each["teacher"] + (frozen + LEARNING * learning) * each["student"]
+    return (layer_map[top] + 1) * each["teacher"] + stage.updates * (frozen + LEARNING * learning) * each["student"]

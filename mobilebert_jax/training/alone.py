@@ -89,6 +89,7 @@ class AloneProgram:
     name: str = "alone"
     one_block: ClassVar[bool] = False
     independent: ClassVar[bool] = False
+    updates: ClassVar[int] = 1
 
     def part(self, tree: Params) -> Params:
         """Everything."""

@@ -34,6 +34,7 @@ class PairProgram:
     name: str = "pair"
     one_block: ClassVar[bool] = False
     independent: ClassVar[bool] = False
+    updates: ClassVar[int] = 1
 
     def part(self, tree: Params) -> Params:
         """The stack or everything."""
@@ -113,9 +114,12 @@ class PairProgram:
     def embedded(self, teacher: Params, student: Params, batch: Batch) -> tuple[Array, Array]:
         """What enters block 0 of teacher and student, [B, S, H]."""
         pair = self.transfer.pair
+        return self.teacher_embedded(teacher, batch), embed(pair.student, student["encoder"]["embeddings"], batch)
+
+    def teacher_embedded(self, teacher: Params, batch: Batch) -> Array:
+        """What enters the teacher's block 0, [B, S, H]."""
         with of_teacher():
-            first = embed(pair.teacher, teacher["encoder"]["embeddings"], batch)
-        return first, embed(pair.student, student["encoder"]["embeddings"], batch)
+            return embed(self.transfer.pair.teacher, teacher["encoder"]["embeddings"], batch)
 
     def _head_sums(self, teacher, teacher_last, student, student_last, batch):
         """The head terms on the walks' last hidden states; the teacher's unmapped upper blocks are walked first."""

@@ -53,6 +53,7 @@ class Program(Protocol):
     name: str
     one_block: bool  # the trained part is one block of a stack, without its layer axis
     independent: bool  # no block of the trained part has a part in another's loss: each is clipped by its own norm
+    updates: int  # made from every batch
 
     def part(self, tree: Params) -> Params:
         """Where the trained part lies in a tree like the whole parameters, all blocks of a stack together."""
@@ -65,6 +66,9 @@ class Program(Protocol):
 
     def counts(self, batch: Batch) -> dict[str, Array]:
         """What every term is divided by, from the whole batch."""
+
+    def seen(self, teacher: Params, batch: Batch) -> Batch:
+        """The batch with what several updates from it would otherwise ask of the teacher again."""
 
     def gradients(
         self, trained: Params, rest: Params, teacher: Params, batch: Batch, counts: dict, control: Control, rng: Array
@@ -140,8 +144,9 @@ def make_step(
     """The compiled step `(state, rest, teacher, batch, control) -> (state, metrics)`; only `state` is donated.
 
     Metrics: the loss terms' means, `loss`-free names of the objectives, `grad_norm` (of each block, [L], where they
-    are independent), `learning_rate`, and
-    `finite` (this step was), `healthy` (at most `nonfinite_skips` of the phase's were not), `skipped` (how many).
+    are independent), `learning_rate`, and `finite` (this step was), `healthy` (at most `nonfinite_skips` of the phase's
+    were not), `skipped` (how many). Of a program that makes several `updates` from a batch, those of the first, which
+    has not seen it yet; the step is finite if all are.
 
     Under a `layout` the arguments are global arrays and `out_shardings` are the state's. A sixth argument, a bool for
     each device, is then whether its process was asked to stop; the metric `asked` is whether any was.
@@ -179,39 +184,41 @@ def _step(
         control = at_step(control, state.step, rng)
         stage_step = state.step - control.start
         counts = program.counts(batch)
-        grads, sums = accumulate(program, state.trained, rest, teacher, batch, counts, control, rng, accumulation)
         factor = jnp.where(control.background, schedules.background(stage_step, control.steps), 1.0)
         multipliers = program.multipliers(state.trained, control, factor)
         rate = learning_rate(state.step)
-        norm = (block_norms if program.independent else global_norm)(grads, multipliers)
-        metrics = {name: term_mean(value, counts[name]) for name, value in sums.items()}
-        # The counts too: a weight that is no number would otherwise pass for a batch with nothing to count.
-        finite = all_finite(norm) & all_finite(metrics) & all_finite(counts)
-        skipped = state.skipped + ~finite
+        batch = batch if program.updates == 1 else program.seen(teacher, batch)
+
+        def update(learnt, number):
+            trained, slots = learnt
+            grads, sums = accumulate(program, trained, rest, teacher, batch, counts, control, rng, accumulation)
+            norm = (block_norms if program.independent else global_norm)(grads, multipliers)
+            metrics = {name: term_mean(value, counts[name]) for name, value in sums.items()}
+            # The counts too: a weight that is no number would otherwise pass for a batch with nothing to count.
+            finite = all_finite(norm) & all_finite(metrics) & all_finite(counts)
+            settings = {"learning_rate": rate, "multipliers": multipliers, "learns": state.healthy & finite}
+            updates, slots = tx.update(grads, slots, trained, fresh=(stage_step == 0) & (number == 0), **settings)
+            new = apply_updates(trained, updates, multipliers)
+            trained = jax.tree.map(lambda new, old: jnp.where(settings["learns"], new, old), new, trained)
+            return (trained, slots), {**metrics, "grad_norm": norm, "finite": finite}
+
+        (trained, opt_state), metrics = _repeated(update, (state.trained, state.opt_state), program.updates)
+        skipped = state.skipped + ~metrics["finite"]
         healthy = state.healthy & (skipped <= nonfinite_skips)
-        learns = state.healthy & finite
-        updates, opt_state = tx.update(
-            grads,
-            state.opt_state,
-            state.trained,
-            learning_rate=rate,
-            multipliers=multipliers,
-            fresh=stage_step == 0,
-            learns=learns,
-        )
-        trained = apply_updates(state.trained, updates, multipliers)
-        new_state = TrainState(
-            step=state.step + 1,
-            trained=jax.tree.map(lambda new, old: jnp.where(learns, new, old), trained, state.trained),
-            opt_state=opt_state,
-            healthy=healthy,
-            skipped=skipped,
-        )
-        flags = {"finite": finite, "healthy": healthy, "skipped": skipped}
+        new_state = TrainState(state.step + 1, trained, opt_state, healthy, skipped)
+        flags = {"learning_rate": rate * factor, "healthy": healthy, "skipped": skipped}
         flags |= {} if asked is None else {"asked": jnp.any(asked)}
-        return new_state, {**metrics, "grad_norm": norm, "learning_rate": rate * factor, **flags}
+        return new_state, metrics | flags
 
     return step
+
+
+def _repeated(update: Callable[[Any, Array | int], tuple[Any, dict]], learnt: Any, times: int) -> tuple[Any, dict]:
+    """The update so many times, one after another; metrics of the first, `finite` if all are."""
+    if times == 1:
+        return update(learnt, 0)
+    learnt, metrics = jax.lax.scan(update, learnt, jnp.arange(times))
+    return learnt, jax.tree.map(lambda values: values[0], metrics) | {"finite": metrics["finite"].all()}
 
 
 def init_state(trained: Params, optimizer: OptimizerConfig, step: int = 0, skipped: int = 0) -> TrainState:

@@ -17,7 +17,7 @@ class Stage:
 
     Attributes:
         name: what logs and errors call it.
-        steps: how many optimizer steps.
+        steps: how many optimizer steps, each on a batch of its own.
         coefficients: factor of every loss term that counts; a missing term is not computed.
         block_weights: factor of each student block's transfer loss, [L]; empty when no transfer term counts.
         block_rates: learning-rate multiplier of each block, [L]; 0 keeps a block bit-identical.
@@ -30,6 +30,8 @@ class Stage:
         fed: share of the blocks that the teacher feeds, at the stage's first and last step, a straight line between.
         block_spans: (first step, step after the last) in which each block learns, [L] and counted from the stage's
             start; empty: all of them.
+        updates: how many updates a step makes from its batch, where the gradient is local: the teacher, which is most
+            of a step, walks once for all of them.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Stage:
     inputs: str = "student"
     fed: tuple[float, float] = (1.0, 1.0)
     block_spans: tuple[tuple[int, int], ...] = ()
+    updates: int = 1
 
     def __post_init__(self):
         unknown = sorted(set(self.coefficients) - {*TRANSFER_TERMS, *HEAD_TERMS})
@@ -68,8 +71,14 @@ class Stage:
                 raise UserError(
                     f"stage {self.name!r}: {name}={getattr(self, name)!r}, must be one of {', '.join(choices)}"
                 )
+        if self.updates < 1:
+            raise UserError(f"stage {self.name!r}: updates={self.updates}, at least 1 is needed")
         if self.gradient == "local":
             self._check_local()
+        elif self.updates > 1:
+            raise UserError(
+                f"stage {self.name!r}: updates={self.updates} is for blocks that learn alone, with gradient='local'"
+            )
         elif self.inputs == "teacher" or self.block_spans:
             field = "inputs='teacher'" if self.inputs == "teacher" else "block_spans"
             raise UserError(f"stage {self.name!r}: {field} is for blocks that learn alone, with gradient='local'")

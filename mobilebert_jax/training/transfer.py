@@ -73,6 +73,7 @@ class BlockProgram:
     name: str = "block"
     one_block: ClassVar[bool] = True
     independent: ClassVar[bool] = False
+    updates: ClassVar[int] = 1
 
     def part(self, tree: Params) -> Params:
         """The stack."""
@@ -127,6 +128,7 @@ class PrefixProgram:
     name: str = "prefix"
     one_block: ClassVar[bool] = False
     independent: ClassVar[bool] = False
+    updates: ClassVar[int] = 1
 
     def part(self, tree: Params) -> Params:
         """The stack, and the embeddings where asked for."""

@@ -7,13 +7,13 @@ import pytest
 from mobilebert_jax.bench import transfer
 from mobilebert_jax.bench.transfer import (
     WAYS,
-    at_once,
     bench_transfer,
     checked_ways,
     print_stage,
     print_sums,
     relative_error,
 )
+from mobilebert_jax.bench.transfer_at_once import UPDATES, at_once
 from mobilebert_jax.cli.main import main
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.recipes.defaults import default_config, model_fields
@@ -68,6 +68,8 @@ def test_all_blocks_at_once_are_compared_with_every_stage_and_with_joint_steps(r
     assert found["progressive_over_local"] == pytest.approx(report["sums"]["ours"] / found["local"])
     assert min(row["local"] for row in rows) <= found["local"] <= max(row["local"] for row in rows)
     assert found["local_over_joint"] in [row["local"] / row["whole"] for row in rows]
+    assert found["update_over_local"] in [row["local_4"] / UPDATES / row["local"] for row in rows]
+    assert found["update"] in [row["local_4"] / UPDATES for row in rows]
     assert report["memory"]["local"]["temporary_bytes"] < report["memory"]["whole"]["temporary_bytes"]
     assert at_once([{"ours": 1.0}]) == {}
 

@@ -53,7 +53,9 @@ def test_joint_transfer_is_one_stage_of_all_blocks(config):
 def test_local_transfer_ends_with_a_joint_share(config):
     config.transfer.update({"strategy": "local", "steps": 1000, "joint_share": 0.2, "teacher_fed": (1.0, 0.25)})
     config.transfer.block_stops = tuple((block + 1) / 24 for block in range(24))
+    config.transfer.updates = 3
     local, joint = transfer_plan(config, BLOCKS).stages
+    assert (local.updates, joint.updates) == (3, 1)
     assert (local.steps, local.walk, local.inputs, local.fed) == (800, "local", "teacher", (1.0, 0.25))
     assert local.block_spans[0] == (0, 33) and local.block_spans[-1] == (0, 800)
     assert (joint.steps, joint.walk, joint.block_rates) == (200, "pair", local.block_rates)

@@ -162,6 +162,7 @@ def test_a_value_no_phase_could_work_with_is_refused_by_its_name(change, message
     [
         ("joint_share=1", "transfer.joint_share=1.0: a share of the steps, from 0 to below 1"),
         ("teacher_fed=1.5,0.0", "transfer.teacher_fed=(1.5, 0.0): two shares of the blocks from 0 to 1"),
+        ("updates=0", "transfer.updates=0: updates from each batch, at least 1"),
         ("teacher_fed=1.0", "transfer.teacher_fed=(1.0,): two shares of the blocks"),
         ("block_stops=0.5,1.0", "transfer.block_stops=(0.5, 1.0): 24 shares are needed, one for each block"),
         (
@@ -191,6 +192,13 @@ def test_a_layer_map_that_skips_blocks_cannot_be_fed_by_the_teacher():
         check_config(load_config("mobilebert", [*words, "model.student.num_hidden_layers=12"]))
     assert "for block 0 the output of the teacher's block 0, which no block of the student imitates" in str(error.value)
     check_config(load_config("mobilebert", [*words[:2], "model.student.num_hidden_layers=12"]))
+
+
+def test_several_updates_from_a_batch_are_for_blocks_that_learn_alone():
+    words = ["data.corpus=a", "transfer.updates=4"]
+    check_config(load_config("mobilebert", [*words, "transfer.strategy=local"]))
+    with pytest.raises(UserError, match=r"transfer.updates=4: .* are for transfer.strategy=local; joint makes 1"):
+        check_config(load_config("mobilebert", [*words, "transfer.strategy=joint"]))
 
 
 @pytest.mark.parametrize("spec", ["demo:local", "mobilebert:local", "mobilebert:tiny,local,laptop"])

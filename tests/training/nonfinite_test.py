@@ -144,6 +144,7 @@ class Cone:
 
     name: str = "cone"
     independent: bool = False
+    updates: int = 1
 
     def cut(self, params, block):
         return params, {}

@@ -31,6 +31,7 @@ class Distance:
 
     name: str = "distance"
     independent: bool = False
+    updates: int = 1
 
     def counts(self, batch):
         return {"masked_lm": jnp.float32(len(batch["target"]))}
