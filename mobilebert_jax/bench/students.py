@@ -191,6 +191,8 @@ class Students:
 
     def _config(self, name: str, seed: int, steps: Steps) -> ConfigDict:
         config = ConfigDict(self.config.to_dict())
+        # Several updates from a batch are a strategy's own.
+        config.transfer.updates = 1
         config.update_from_flattened_dict(self.strategies[name].settings)
         config.seed, config.distill.steps = seed, steps[1]
         if steps[0]:

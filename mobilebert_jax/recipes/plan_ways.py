@@ -7,20 +7,15 @@ from ml_collections import ConfigDict
 
 Row = dict[str, Any]
 
+LOCAL = {"strategy": "local", "joint_share": 0.0, "teacher_fed": (0.0, 0.0), "block_starts": (), "block_stops": ()}
 WAYS = {
     "progressive": {"strategy": "progressive", "lower_rate": 0.0},
     "soft": {"strategy": "progressive", "lower_rate": 0.3},
     "joint": {"strategy": "joint"},
-    "local": {
-        "strategy": "local",
-        "joint_share": 0.0,
-        "updates": 1,
-        "teacher_fed": (0.0, 0.0),
-        "block_starts": (),
-        "block_stops": (),
-    },
+    "local": LOCAL,
+    "local_4": LOCAL | {"updates": 4},
 }
-"""soft: with the original's rate of the lower blocks."""
+"""soft: with the original's rate of the lower blocks; local_4: with four updates from each batch."""
 
 
 def steps_a_block(config: ConfigDict, blocks: int) -> int:
@@ -34,14 +29,14 @@ def steps_a_block(config: ConfigDict, blocks: int) -> int:
 def compared_ways(
     config: ConfigDict, blocks: int, chips: int, row_of: Callable[[ConfigDict], Row | None]
 ) -> dict[str, Any]:
-    """Chip-hours of transfer in every way, each block learning in as many steps as in the config's.
+    """Chip-hours of transfer in every way, each block learning in as many updates as in the config's.
 
     `row_of`: what `plan` says of a config's transfer phase; None where a step does not fit.
     """
     each, rows = steps_a_block(config, blocks), []
     for name, settings in WAYS.items():
         changed = ConfigDict(config.to_dict())
-        changed.transfer.update({**settings, "steps": each * blocks if name in ("progressive", "soft") else each})
+        changed.transfer.update({"updates": 1, **settings, "steps": _steps(settings, each, blocks)})
         row = row_of(changed)
         found = {"way": name, "steps": changed.transfer.steps}
         if row is not None:
@@ -49,3 +44,8 @@ def compared_ways(
             found["chip_hours"] = row["days"] * 24 * chips
         rows.append(found)
     return {"steps_a_block": each, "rows": rows}
+
+
+def _steps(settings: dict[str, Any], each: int, blocks: int) -> int:
+    """Of a way in which every block gets `each` updates."""
+    return each * blocks if settings["strategy"] == "progressive" else max(each // settings.get("updates", 1), 1)

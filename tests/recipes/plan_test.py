@@ -79,10 +79,11 @@ def test_plain_data_parallelism_sums_gradients_in_float32_and_nothing_else(repor
 def test_every_way_of_transfer_is_priced_for_as_many_steps_a_block(report):
     found, row = report["transfer_ways"], report["phases"][1]
     ways = {each["way"]: each for each in found["rows"]}
-    assert found["steps_a_block"] == 6 and list(ways) == ["progressive", "soft", "joint", "local"]
-    assert [each["steps"] for each in ways.values()] == [12, 12, 6, 6]
+    assert found["steps_a_block"] == 6 and list(ways) == ["progressive", "soft", "joint", "local", "local_4"]
+    assert [each["steps"] for each in ways.values()] == [12, 12, 6, 6, 1]
     assert ways["progressive"]["chip_hours"] == pytest.approx(row["days"] * 24 * 8)
     assert ways["progressive"]["chip_hours"] < ways["soft"]["chip_hours"]
+    assert ways["local"]["seconds"] < ways["local_4"]["seconds"] < 4 * ways["local"]["seconds"]
     assert ways["local"]["seconds"] < ways["joint"]["seconds"] and ways["local"]["memory"] < ways["joint"]["memory"]
     assert all(
         each["chip_hours"] == pytest.approx(each["seconds"] * each["steps"] / 3600 * 8) for each in ways.values()
