@@ -1,12 +1,14 @@
 """LiteRT (TensorFlow Lite): one .tflite a length, float32 or with 8-bit weights.
 
 JAX's portable StableHLO goes straight into LiteRT's own converter; neither TensorFlow nor PyTorch is needed. The
-converter's Python interface is not documented: its version is pinned in the extra `litert`.
+converter's Python interface is not documented: its version is pinned in the extra `litert`. Where it is missing and
+TensorFlow is there (extra `litert-tensorflow`), that converts.
 """
 
 import functools
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from mobilebert_jax.export.checks import PROBABILITY
 from mobilebert_jax.export.inference_form import InferenceForm
 from mobilebert_jax.export.inference_forward import Forward, forward
 from mobilebert_jax.export.litert_int8 import SIGNATURE, quantized_bytes, with_int8_tables
+from mobilebert_jax.export.litert_tensorflow import converted_by_tensorflow
 from mobilebert_jax.export.stablehlo import exported
 from mobilebert_jax.quantization.recipe import Recipe
 from mobilebert_jax.utils.errors import UserError
@@ -31,7 +34,10 @@ def litert_bytes(form: InferenceForm, length: int, batch: int = 1, run: Forward 
     Raises:
         UserError: the extra is not installed, or the converter made nothing.
     """
-    program = exported(form, length, batch, platforms=("cpu",), run=functools.partial(_outputs, run))
+    run = functools.partial(_outputs, run)
+    if find_spec("litert_converter") is None and find_spec("tensorflow"):
+        return converted_by_tensorflow(functools.partial(run, form), length, batch)
+    program = exported(form, length, batch, platforms=("cpu",), run=run)
     names = jax.tree.unflatten(program.out_tree, range(len(program.out_avals)))
     return _converted(program.mlir_module_serialized, sorted(names, key=names.get))
 

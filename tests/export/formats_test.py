@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from mobilebert_jax.export import formats
+from mobilebert_jax.export import formats, litert
 from mobilebert_jax.export.checks import sample_inputs
 from mobilebert_jax.export.formats import export_model
 from mobilebert_jax.models.heads import build_model
@@ -41,6 +41,18 @@ def test_each_runtime_gives_the_model_s_numbers(format, folder, tmp_path):
     }
     assert report["files"].keys() == names[format]
     export_model(folder, tmp_path / "out", format, lengths=(9,), precisions=("float32",))  # replaces it
+
+
+def test_tensorflow_converts_where_litert_s_own_converter_is_missing(folder, tmp_path, monkeypatch):
+    for library in ("tensorflow", "ai_edge_quantizer"):
+        pytest.importorskip(library)
+    there = litert.find_spec
+    monkeypatch.setattr(litert, "find_spec", lambda name: None if name == "litert_converter" else there(name))
+    report = export_model(folder, tmp_path / "out", "litert", lengths=(9,))
+    assert report["files"].keys() == {"model-9.tflite", "model-9-int8.tflite"}
+    assert 0 <= report["files"]["model-9.tflite"]["error"] < 1e-5
+    assert 1e-4 < report["files"]["model-9-int8.tflite"]["error"] < 0.3
+    assert report["files"]["model-9-int8.tflite"]["bytes"] < 0.6 * report["files"]["model-9.tflite"]["bytes"]
 
 
 def test_a_file_that_differs_is_not_written(folder, tmp_path, monkeypatch):
