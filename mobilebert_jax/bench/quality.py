@@ -17,7 +17,16 @@ from mobilebert_jax.bench.choices import chosen
 from mobilebert_jax.bench.quality_maps import plot_maps
 from mobilebert_jax.bench.quality_plot import longest, plot_quality
 from mobilebert_jax.bench.strategies import CLOSE, STRATEGIES, local_strategy
-from mobilebert_jax.bench.students import Row, Steps, Students, check_seeds, programs_kept, read_test, seconds_by_step
+from mobilebert_jax.bench.students import (
+    Row,
+    Steps,
+    Students,
+    check_seeds,
+    programs_kept,
+    read_test,
+    seconds_by_step,
+    spread,
+)
 from mobilebert_jax.training.metrics import read_metrics
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
@@ -171,14 +180,10 @@ def means(rows: Sequence[Row]) -> list[Row]:
         }
         for figure, value in members[0].items():
             if isinstance(value, float):
-                made[-1][figure] = _spread([each[figure] for each in members])
+                made[-1][figure] = spread([each[figure] for each in members])
             elif figure in ("hidden", "attention"):
-                made[-1][figure] = [_spread(values) for values in zip(*(each[figure] for each in members), strict=True)]
+                made[-1][figure] = [spread(values) for values in zip(*(each[figure] for each in members), strict=True)]
     return made
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"mean": statistics.mean(values), "deviation": statistics.pstdev(values)}
 
 
 def reached(rows: Sequence[Row]) -> dict[str, float | None]:

@@ -19,7 +19,8 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.bench.choices import chosen
 from mobilebert_jax.bench.strategies_plot import plot_strategies
-from mobilebert_jax.bench.students import Row, Steps, Strategy, Students, check_seeds, programs_kept, read_test
+from mobilebert_jax.bench.students import Row, Steps, Strategy, Students, check_seeds, programs_kept, read_test, spread
+from mobilebert_jax.recipes.plan_ways import LOCAL
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import write_json
@@ -35,9 +36,7 @@ CLOSE = 0.05
 
 def local_strategy(**settings: Any) -> Strategy:
     """Every block learns from its own loss alone; `settings` are knobs of local transfer, the others are off."""
-    off = {"joint_share": 0.0, "updates": 1, "teacher_fed": (0.0, 0.0), "block_starts": (), "block_stops": ()}
-    knobs = {"strategy": "local", **off, **settings}
-    return Strategy({f"transfer.{name}": value for name, value in knobs.items()}, transfers=True)
+    return Strategy({f"transfer.{name}": value for name, value in (LOCAL | settings).items()}, transfers=True)
 
 
 STRATEGIES = {
@@ -154,16 +153,12 @@ def means(rows: Sequence[Row]) -> list[Row]:
         made.append({"equal": comparison, "strategy": name, "steps": members[0]["steps"]})
         made[-1]["seconds"] = statistics.mean(sum(each["seconds"].values()) for each in members)
         for figure in figures:
-            made[-1][figure] = _spread([each[figure] for each in members])
+            made[-1][figure] = spread([each[figure] for each in members])
         made[-1]["apart"] = {
-            figure: _spread([each[figure] - measure[each["seed"]][figure] for each in members])
+            figure: spread([each[figure] - measure[each["seed"]][figure] for each in members])
             for figure in (figures if measure else ())
         }
     return made
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"mean": statistics.mean(values), "deviation": statistics.pstdev(values)}
 
 
 def print_row(row: Row) -> None:

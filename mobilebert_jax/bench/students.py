@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import shutil
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,6 +87,11 @@ def read_test(dataset: str) -> Test:
     task = "squad1" if all(question.answers for question in questions) else "squad2"
     baseline = max(scores["f1"] for scores in baseline_scores(questions).values())
     return Test(dataset, task, file_sha256(dataset), baseline)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean and deviation of one figure over the seeds."""
+    return {"mean": statistics.mean(values), "deviation": statistics.pstdev(values)}
 
 
 class Students:

@@ -37,6 +37,7 @@ from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.recipes.defaults import default_config
+from mobilebert_jax.recipes.plan_ways import LOCAL
 from mobilebert_jax.recipes.plans import transfer_plan
 from mobilebert_jax.recipes.settings import learning_rate, model_config, optimizer_config, transfer_pair
 from mobilebert_jax.training.joint import PairProgram
@@ -187,11 +188,11 @@ def _ways(config: ConfigDict, transfer: Transfer, setting: Setting) -> dict[str,
         "soft": (PrefixProgram(transfer), soft),
         "local": (
             LocalProgram(transfer, transfer.coefficients, blocks_only=True),
-            _plan(config, blocks, strategy="local", joint_share=0.0),
+            _plan(config, blocks, **LOCAL, updates=1),
         ),
         "local_4": (
             LocalProgram(transfer, transfer.coefficients, blocks_only=True, updates=UPDATES),
-            _plan(config, blocks, strategy="local", joint_share=0.0, updates=UPDATES),
+            _plan(config, blocks, **LOCAL, updates=UPDATES),
         ),
     }
     return {name: _way(program, plan, setting) for name, (program, plan) in programs.items()}

@@ -1,7 +1,7 @@
 """Every block learns at once and alone: from its own transfer loss, at its own input (design ideas 2 and 4)."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ class LocalProgram(PairProgram):
             return target.hidden, (entered if self.feeds else None, target)
 
         _, stored = jax.lax.scan(body, self.teacher_embedded(teacher, batch), self.teacher_blocks())
-        return {**batch, TEACHER: jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), stored)}
+        return {**batch, TEACHER: _swapped(stored)}
 
     def _imitated(self, teacher: Params, batch: Batch):
         """(what enters block `first`, first, last) -> what enters the teacher's block `last`, and its output."""
@@ -59,7 +59,7 @@ class LocalProgram(PairProgram):
         """Gradients of the stack, each block's from its own losses alone; transfer sums [L]."""
         pair, mask = self.transfer.pair, block_mask(batch)
         statistics, imitated = self.transfer.statistics(teacher, batch), self._imitated(teacher, batch)
-        stored = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), batch.get(TEACHER))
+        stored = _swapped(batch.get(TEACHER))
         # The embeddings' output is the student's own whoever feeds the blocks: no block has spoilt it.
         fed = control.fed.at[0].set(False)
 
@@ -87,3 +87,8 @@ class LocalProgram(PairProgram):
         layers = (trained["encoder"]["layers"], *self.teacher_blocks(), *settings, stored)
         _, (grads, sums) = jax.lax.scan(body, self.embedded(teacher, rest, batch), layers)
         return {"encoder": {"layers": grads}}, sums
+
+
+def _swapped(tree: Any) -> Any:
+    """[L, B, ...], as scans have it, to [B, L, ...], as microbatches are cut, and back."""
+    return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), tree)

@@ -41,8 +41,8 @@ FED_STAGE = local_stage(inputs="teacher", fed=(0.5, 0.5), block_spans=((0, 3), (
 RATE = LearningRate(peak=3e-3, warmup_steps=0, total_steps=40, end_ratio=1.0)
 
 
-def seen(program, teacher=TEACHER):
-    return quick_jit(program.seen)(network(teacher, 1), batch())
+def seen(program):
+    return quick_jit(program.seen)(network(TEACHER, 1), batch())
 
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
@@ -66,8 +66,8 @@ def test_several_microbatches_are_one():
     assert_close(gradients(FED, FED_STAGE, 4, examples=examples), gradients(FED, FED_STAGE, 1, examples=examples))
 
 
-def step_with(program, accumulation=1):
-    return quick_jit(make_step(program, OPTIMIZERS["adamw"], RATE, accumulation, 0).__wrapped__)
+def step_with(program):
+    return quick_jit(make_step(program, OPTIMIZERS["adamw"], RATE, 1, 0).__wrapped__)
 
 
 @pytest.mark.parametrize(("program", "stage"), [(SEVERAL, local_stage()), (FED, FED_STAGE)], ids=["plain", "fed"])
@@ -100,18 +100,30 @@ def test_slots_are_reset_before_the_first_update_of_a_stage_alone():
     assert_same_bits(found.trained, expected.trained)
 
 
+def as_wide_as_the_teacher(lowered):
+    """How many products of a program are as wide as only the teacher's are; those of a loop's body count once."""
+    return len(re.findall(rf"dot_general.*x{TEACHER.intermediate_size}xf32>", lowered.as_text()))
+
+
+def test_an_update_on_stored_outputs_runs_nothing_of_the_teacher():
+    control, (trained, rest) = control_at(Plan((local_stage(),)), 0), SEVERAL.cut(network(STUDENT, 2), 0)
+
+    def products(examples):
+        given = trained, rest, network(TEACHER, 1), examples, SEVERAL.counts(batch()), control, jax.random.key(0)
+        return as_wide_as_the_teacher(jax.jit(SEVERAL.gradients).lower(*given))
+
+    assert products(batch()) > 0 and products(seen(SEVERAL)) == 0
+
+
 def test_the_teacher_walks_once_however_many_updates_there_are():
     control = control_at(Plan((local_stage(),)), 0)
 
     def walks(updates):
-        """How many products of the step are as wide as only the teacher's are."""
         program = LocalProgram(TRANSFER, COEFFICIENTS, blocks_only=True, updates=updates)
         trained, rest = program.cut(network(STUDENT, 2), 0)
         state = init_state(trained, OPTIMIZERS["adamw"], 0)
         step = make_step(program, OPTIMIZERS["adamw"], RATE, 1, 0)
-        text = step.lower(state, rest, network(TEACHER, 1), batch(), control).as_text()
-        width = TEACHER.intermediate_size
-        return len(re.findall(rf"dot_general.*x{width}xf32>", text))
+        return as_wide_as_the_teacher(step.lower(state, rest, network(TEACHER, 1), batch(), control))
 
     assert walks(1) == walks(2) == walks(5) > 0
 
