@@ -5,7 +5,11 @@
 Large enough for attention to matter, small enough to train several: `mobilebert bench strategies`.
 
 Argument, after a colon: `deep`, twelve blocks, narrower and with shorter texts, where it shows how transfer climbs from
-block to block: `mobilebert bench quality`.
+block to block: `mobilebert bench quality`. Its teacher starts from that of `bare`, which has no blocks:
+
+    mobilebert pretrain --config=configs/small.py:bare --config.data.corpus='texts/*.txt' --workdir=runs/bare
+    mobilebert pretrain --config=configs/small.py:deep --config.data.store=runs/bare/data \
+        --config.teacher.start=runs/bare/teacher/model --workdir=runs/deep
 """
 
 from mobilebert_jax.models.config import ModelConfig
@@ -23,15 +27,15 @@ SIZES = {
     "scan_unroll": 4,
 }
 STEPS = {"teacher": 8000, "transfer": 800, "distill": 2000, "finetune": 1500}
-DEEP_STEPS = {"teacher": 5000, "transfer": 1800, "distill": 300, "finetune": 300}
+DEEP_STEPS = {"teacher": 3000, "transfer": 1800, "distill": 300, "finetune": 300}
 
 GLUE_EPOCHS = {"cola": 4.0, "sst2": 2.0, "mrpc": 4.0, "stsb": 8.0, "rte": 4.0}
 
 
 def get_config(argument=""):
     """Teacher and student of 4 blocks; sentence pairs of 128 tokens, windows of 256 for questions and passages."""
-    if argument not in ("", "deep"):
-        raise UserError(f"configs/small.py:{argument}: no argument {argument!r}; there is deep")
+    if argument not in ("", "deep", "bare"):
+        raise UserError(f"configs/small.py:{argument}: no argument {argument!r}; there are deep and bare")
     config = default_config()
     config.model.teacher = model_fields(
         ModelConfig.ib_bert_large(intra_bottleneck_size=192, intermediate_size=384, **SIZES)
@@ -61,19 +65,29 @@ def get_config(argument=""):
     # What --config.glue.dataset=FOLDER adds to a run. Small models want a far larger rate than large ones.
     config.glue.tasks = tuple(GLUE_EPOCHS)
     config.glue.update({task: (32, 5e-4, epochs) for task, epochs in GLUE_EPOCHS.items()})
-    if argument == "deep":
+    if argument:
         deepen(config)
+    if argument == "bare":
+        config.model.teacher.num_hidden_layers = 0
+        config.transfer.strategy = "none"
+        config.teacher.steps = 5000
+        config.teacher.optimizer.update({"learning_rate": 4e-3, "warmup_steps": 500})
     return config
 
 
 def deepen(config):
-    """Twelve blocks whose teacher and student, three seeds and all ways of transfer take a few hours."""
+    """Twelve blocks, narrower, with shorter texts and fewer word pieces: all ways of transfer in hours."""
+    # Attention is worth more between pieces of words, and comes sooner.
+    config.data.vocab_size = 2048
     config.model.teacher.update({"num_hidden_layers": 12, "intra_bottleneck_size": 128, "intermediate_size": 256})
     config.model.student.update({"num_hidden_layers": 12, "intra_bottleneck_size": 48, "intermediate_size": 96})
+    # What four blocks double, twelve would blow up thirtyfold with 0.1.
+    config.model.student.initializer_range = 0.07
     for name, steps in DEEP_STEPS.items():
         config[name].steps = steps
         config[name].optimizer.warmup_steps = 0 if name == "transfer" else steps // 10
     for name in ("teacher", "transfer", "distill"):
         config[name].update({"batch_size": 32, "sequence_length": 64, "max_predictions": 10})
+    config.teacher.optimizer.learning_rate = 1.5e-3
     config.transfer.update({"evaluate_every": 50, "evaluate_batches": 4})
     config.finetune.update({"sequence_length": 128, "doc_stride": 64})

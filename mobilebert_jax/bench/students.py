@@ -205,7 +205,7 @@ class Students:
             config.transfer.steps = steps[0]
         if not config.teacher.path:
             teacher = self.workdir / "teacher"
-            config.teacher.path = str(teacher / "teacher" / "model")
+            config.teacher.update({"path": str(teacher / "teacher" / "model"), "start": ""})
             config.data.update({"corpus": "", "store": str(teacher / "data")})
         return config
 

@@ -11,7 +11,7 @@ DTYPES = ("float32", "bfloat16")
 ATTENTION_KERNELS = ("auto", "plain")
 REMAT_POLICIES = ("none", "full", "dots", "named")
 POSITIVE = (
-    "vocab_size embedding_size hidden_size intra_bottleneck_size intermediate_size num_hidden_layers "
+    "vocab_size embedding_size hidden_size intra_bottleneck_size intermediate_size "
     "num_attention_heads num_feedforward_networks max_position_embeddings type_vocab_size scan_unroll"
 ).split()
 
@@ -62,6 +62,8 @@ class ModelConfig:
     attention_kernel: str = "auto"
 
     def __post_init__(self):
+        if self.num_hidden_layers < 0:
+            raise UserError(f"model.num_hidden_layers={self.num_hidden_layers}: must not be negative")
         for name in POSITIVE:
             if getattr(self, name) < 1:
                 raise UserError(f"model.{name}={getattr(self, name)}: must be at least 1")

@@ -46,7 +46,7 @@ def stacked_blocks(cfg: ModelConfig, **flags: bool) -> nn.Module:
         split_rngs={"params": True, "dropout": True},
         in_axes=(nn.broadcast,),
         length=cfg.num_hidden_layers,
-        unroll=min(cfg.scan_unroll, cfg.num_hidden_layers),
+        unroll=max(min(cfg.scan_unroll, cfg.num_hidden_layers), 1),
         metadata_params={nn.PARTITION_NAME: "layers"},
     )
     return scanned(cfg, name="layers", **flags)

@@ -82,7 +82,12 @@ def from_state_dict(
     leaves = named_leaves(abstract_params(model))
     layout = {name: stored_as(name, leaf.shape, model.cfg, state.family) for name, leaf in leaves.items()}
     required = (f"{state.family}.embeddings.", f"{state.family}.encoder.")
-    present = {n: s for n, s in layout.items() if s.names[0] in state.headers or s.names[0].startswith(required)}
+
+    def expected(names: tuple[str, ...]) -> bool:
+        """Also where a model without blocks has no tensor at all."""
+        return not names or names[0] in state.headers or names[0].startswith(required)
+
+    present = {name: stored for name, stored in layout.items() if expected(stored.names)}
     _check_fit(present, state, model.cfg)
     # One at a time: what is still on its way to the device holds its source too.
     params, wrong = {}, []

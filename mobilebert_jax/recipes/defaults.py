@@ -69,6 +69,7 @@ def default_config() -> ConfigDict:
     }
     config.teacher = _pretraining_phase(steps=500_000, batch_size=4096, sequence_length=128)
     config.teacher.path = ""  # an existing teacher's model folder: the phase is skipped
+    config.teacher.start = ""  # a model folder to go on from, fresh blocks above its own; empty: all fresh
     config.transfer = _pretraining_phase(steps=240_000, batch_size=2048, sequence_length=512)
     config.transfer.update(_transfer_settings())
     config.distill = _pretraining_phase(steps=500_000, batch_size=2048, sequence_length=512)

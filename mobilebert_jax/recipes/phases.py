@@ -1,8 +1,10 @@
 """The three pretraining phases: teacher, transfer, distill."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
+import flax.linen as nn
 from ml_collections import ConfigDict
 
 from mobilebert_jax.models.config import ModelConfig
@@ -11,10 +13,11 @@ from mobilebert_jax.models.initialise import init_params
 from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.recipes.data import PreparedData, pretraining_examples
 from mobilebert_jax.recipes.heldout import pretraining_evaluation, transfer_evaluation
-from mobilebert_jax.recipes.layouts import example_feed, layout_fields, made_in_place
+from mobilebert_jax.recipes.layouts import example_feed, layout_fields, made_in_place, reader
 from mobilebert_jax.recipes.programs import distill_programs, teacher_programs, transfer_programs
 from mobilebert_jax.recipes.settings import model_config, phase_seed, phase_settings
 from mobilebert_jax.recipes.student import Teacher, initial_student
+from mobilebert_jax.recipes.teacher_start import extended, read_start
 from mobilebert_jax.training.phase import Phase
 from mobilebert_jax.utils.types import Batch, Params
 
@@ -32,7 +35,7 @@ def teacher_phase(config: ConfigDict, data: PreparedData, layout: Layout | None 
         programs=programs,
         **layout_fields(layout, model),
         batches=example_feed(layout, settings.batch_size, train.batch),
-        init=lambda: made_in_place(layout, model, lambda: init_params(model, phase_seed(config, "teacher"))),
+        init=_teacher_of(config, model, layout),
         networks={"teacher": (cfg, None)},
         evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches, layout),
     )
@@ -83,6 +86,18 @@ def distill_phase(
         evaluate=pretraining_evaluation(model, heldout.batch, settings.evaluate_batches, layout),
         meta={"teacher": teacher.source},
     )
+
+
+def _teacher_of(config: ConfigDict, model: nn.Module, layout: Layout | None) -> Callable[[], Params]:
+    """What makes the teacher that training begins with."""
+
+    def fresh() -> Params:
+        return init_params(model, phase_seed(config, "teacher"))
+
+    if not config.teacher.start:
+        return lambda: made_in_place(layout, model, fresh)
+    start = functools.partial(read_start, config, reader(layout))
+    return lambda: made_in_place(layout, model, lambda given: extended(given, fresh()), start())
 
 
 def _student_of(

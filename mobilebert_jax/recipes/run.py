@@ -44,6 +44,7 @@ from mobilebert_jax.recipes.settings import (
     transfer_pair,
 )
 from mobilebert_jax.recipes.student import Teacher
+from mobilebert_jax.recipes.teacher_start import check_start
 from mobilebert_jax.recipes.tuning import tune
 from mobilebert_jax.recipes.watch import check_traced, time_spent
 from mobilebert_jax.recipes.work import recipe_work
@@ -99,6 +100,8 @@ def run_recipe(
                 check_examples(config, data)
                 if config.teacher.path:
                     make(config, place, data, stopper, phases, layout, spent).finished_teacher()
+                elif config.teacher.start:
+                    check_start(config, model_config(config, "teacher", data.tokenizer.vocab_size))
                 return data
 
         data = on_first(begin)
@@ -163,7 +166,8 @@ def _prepared(config: ConfigDict, workdir: Path, stopper: Stopper, source: Mappi
 
 def _claimed(config: ConfigDict, workdir: Path, source: Mapping[str, Any] | None) -> Corpus | None:
     """The run's corpus, None with a store in its place, once the folder is this run's."""
-    given = {"teacher.path": file_input("teacher.path", config.teacher.path)} if config.teacher.path else {}
+    folders = {"teacher.path": config.teacher.path, "teacher.start": config.teacher.start}
+    given = {name: file_input(name, path) for name, path in folders.items() if path}
     corpus = corpus_of_run(config, workdir)
     claim(workdir, config, given | question_inputs(config.finetune) | text_inputs(config, workdir, corpus), source)
     return corpus

@@ -12,6 +12,7 @@ from mobilebert_jax.models.folder_config import CONFIG, RUN_TIME_FIELDS, read_fo
 from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.quantization.recipe import METHODS
 from mobilebert_jax.recipes.plans import transfer_plan
+from mobilebert_jax.recipes.teacher_start import check_start
 from mobilebert_jax.text.corpus import ERRORS
 from mobilebert_jax.text.examples import check_sizes
 from mobilebert_jax.text.splitters import sentence_splitter
@@ -120,6 +121,13 @@ def check_config(config: ConfigDict) -> None:
     models = {which: model_config(config, which, 1000) for which in ("teacher", "student")}
     if config.teacher.path:
         models.pop("teacher")
+        if config.teacher.start:
+            raise UserError(
+                f"teacher.start={config.teacher.start}: nothing starts there, the teacher is that of teacher.path; "
+                "give one of them"
+            )
+    elif config.teacher.start:
+        check_start(config, models["teacher"], words=False)
     for name in active_phases(config):
         check_phase(config, name)
         for which in MODELS_OF[name]:

@@ -27,7 +27,7 @@ class _Network:
     def __init__(self, cfg: ModelConfig):
         leaves = named_leaves(abstract_params(build_model(cfg, "pretraining")))
         stacked = [leaf for name, leaf in leaves.items() if "/layers/" in name]
-        self._weights = sum(math.prod(leaf.shape) for leaf in stacked) // cfg.num_hidden_layers
+        self._weights = sum(math.prod(leaf.shape) for leaf in stacked) // max(cfg.num_hidden_layers, 1)
         self._width, self._hidden = cfg.intra_bottleneck_size, cfg.hidden_size
         self._vocabulary, self.blocks = cfg.vocab_size, cfg.num_hidden_layers
 

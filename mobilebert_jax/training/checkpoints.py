@@ -128,7 +128,9 @@ class Checkpoints:
         self._write(step, {**tree, CHECKSUM: np.uint32(host_checksum(named_leaves(tree)))}, meta)
 
     def _write(self, step: int, tree: dict[str, Any], meta: dict[str, Any]) -> None:
-        arguments = ocp.args.Composite(state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta))
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(jax.tree.map(_filled, tree)), meta=ocp.args.JsonSave(meta)
+        )
         self._manager.save(step, args=arguments, force=True)
 
     def _join(self) -> None:
@@ -166,7 +168,9 @@ class Checkpoints:
         target = jax.tree.map(
             lambda leaf, to: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=to), target, shardings
         )
-        state = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))["state"]
+        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(jax.tree.map(_filled, target)))
+        state = self._manager.restore(step, args=arguments)["state"]
+        state = jax.tree.map(lambda leaf, wanted: leaf if wanted.size else leaf[:0], state, target)
         if placed:
             return jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=shardings)(state)
         # Through the host: arrays committed to their device would make jit compile every step a second time.
@@ -214,6 +218,16 @@ def _place(folder: str | Path) -> Path | epath.Path:
     # Else Orbax would reach buckets through TensorFlow wherever that is installed.
     os.environ.setdefault("EPATH_USE_TF", "false")
     return epath.Path(folder)
+
+
+def _filled(leaf: Any) -> Any:
+    """The leaf, or a row of zeros for one that has none, the blocks' of a model without blocks: Orbax refuses it."""
+    if leaf.size:
+        return leaf
+    shape = (1, *leaf.shape[1:])
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=leaf.sharding)
+    return np.zeros(shape, leaf.dtype)
 
 
 def _in_all(work: Callable[[], T]) -> T:

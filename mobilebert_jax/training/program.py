@@ -106,7 +106,7 @@ def control_at(plan: Plan, index: int) -> Control:
         embedding_rate=jnp.float32(stage.embedding_rate),
         head_rate=jnp.float32(stage.head_rate),
         background=jnp.bool_(stage.background),
-        block_spans=jnp.asarray(stage.block_spans or ((0, stage.steps),) * blocks, jnp.int32),
+        block_spans=jnp.asarray(stage.block_spans or ((0, stage.steps),) * blocks, jnp.int32).reshape(blocks, 2),
         fed_share=jnp.asarray(stage.fed if stage.inputs == "teacher" else (0.0, 0.0), jnp.float32),
         fed=jnp.zeros(blocks, bool),
     )

@@ -35,6 +35,10 @@ class Pair:
                     f"{getattr(self.teacher, name)}, their outputs are compared"
                 )
         blocks, teacher_blocks = self.student.num_hidden_layers, self.teacher.num_hidden_layers
+        if not blocks or not teacher_blocks:
+            raise UserError(
+                "model.num_hidden_layers=0: without blocks there is nothing to imitate; transfer.strategy=none"
+            )
         ascending = all(a < b for a, b in zip(self.layer_map, self.layer_map[1:], strict=False))
         inside = all(0 <= index < teacher_blocks for index in self.layer_map)
         if len(self.layer_map) != blocks or not ascending or not inside:
