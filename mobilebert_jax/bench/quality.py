@@ -16,10 +16,11 @@ from ml_collections import ConfigDict
 from mobilebert_jax.bench.choices import chosen
 from mobilebert_jax.bench.quality_maps import plot_maps
 from mobilebert_jax.bench.quality_plot import longest, plot_quality
-from mobilebert_jax.bench.strategies import CLOSE, STRATEGIES, local_strategy
+from mobilebert_jax.bench.strategies import CLOSE, FALLING, STRATEGIES, local_strategy
 from mobilebert_jax.bench.students import (
     Row,
     Steps,
+    Strategy,
     Students,
     check_seeds,
     programs_kept,
@@ -34,12 +35,14 @@ from mobilebert_jax.utils.files import write_json
 
 WAYS = {
     **{name: STRATEGIES[name] for name in ("pkt", "pkt_soft", "jkt", "local", "local_joint")},
+    "jkt_falling": Strategy(STRATEGIES["jkt"].settings | FALLING, transfers=True),
+    "local_constant": local_strategy(falling=False),
     "local_4": local_strategy(updates=4),
     "local_fed": local_strategy(teacher_fed=(1.0, 0.0)),
     "fed": local_strategy(teacher_fed=(1.0, 1.0)),
 }
-"""As in `bench strategies`; local_4: four updates from each batch; local_fed: the teacher feeds ever fewer blocks; fed:
-it feeds all of them to the end."""
+"""As in `bench strategies`; jkt_falling: at the falling rate that all local ways have but local_constant; local_4: four
+updates from each batch; local_fed: the teacher feeds ever fewer blocks; fed: it feeds all of them to the end."""
 REFERENCE = "pkt"
 EQUAL = ("steps", "time")
 """What is equal of the distillation that follows."""

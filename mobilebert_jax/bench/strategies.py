@@ -34,9 +34,14 @@ CLOSE = 0.05
 """Students whose seconds would change by less than this share are not trained anew for equal time."""
 
 
-def local_strategy(**settings: Any) -> Strategy:
+FALLING = {"transfer.optimizer.end_ratio": 1e-4}
+"""A rate that falls to nothing, at which blocks settle that all learn at once; stages of one block start at the full one."""
+
+
+def local_strategy(falling: bool = True, **settings: Any) -> Strategy:
     """Every block learns from its own loss alone; `settings` are knobs of local transfer, the others are off."""
-    return Strategy({f"transfer.{name}": value for name, value in (LOCAL | settings).items()}, transfers=True)
+    knobs = {f"transfer.{name}": value for name, value in (LOCAL | settings).items()}
+    return Strategy(knobs | (FALLING if falling else {}), transfers=True)
 
 
 STRATEGIES = {
@@ -54,8 +59,9 @@ STRATEGIES = {
 }
 """alone: masked LM without a teacher, nothing copied from it. pd: distillation of its logits, from its embeddings and
 heads, as all that follow. akt, jkt, pkt: transfer beside, before, and block by block before distillation; pkt_soft: the
-lower blocks keep learning. local: transfer before distillation, every block from its own loss alone; local_joint: its
-last fifth jointly. pkt_hidden: hidden states without attention maps (the paper's ablation +FMT; pkt adds +AT).
+lower blocks keep learning. local: transfer before distillation, every block from its own loss alone, at a falling rate;
+local_joint: its last fifth jointly. pkt_hidden: hidden states without attention maps (the paper's ablation +FMT; pkt
+adds +AT).
 """
 
 

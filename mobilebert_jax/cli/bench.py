@@ -91,7 +91,7 @@ def _strategies_options(command: argparse.ArgumentParser) -> None:
 
 def _quality_options(command: argparse.ArgumentParser) -> None:
     _students_options(command, "runs/quality")
-    text = "pkt,pkt_soft,jkt,local,local_joint,local_4,local_fed,fed (default: all)"
+    text = "pkt,pkt_soft,jkt,jkt_falling,local,local_constant,local_joint,local_4,local_fed,fed (default: all)"
     command.add_argument("--ways", default="", metavar="NAMES", help=text)
     text = "transfer's share of pkt's time, or steps: every block has as many updates as in pkt (default: %(default)s)"
     command.add_argument("--budgets", default="steps,1", metavar="SHARE,...", help=text)

@@ -69,6 +69,14 @@ def rows_of(tmp_path, **settings):
     return {(row["budget"], row["equal"], row["strategy"]): row for row in report["rows"]}, report
 
 
+@pytest.mark.parametrize("name", WAYS)
+def test_blocks_that_learn_at_once_do_so_at_a_falling_rate_unless_the_name_says_otherwise(name):
+    changed = config()
+    changed.update_from_flattened_dict(WAYS[name].settings)
+    falling = changed.transfer.optimizer.end_ratio < 1
+    assert falling == (name not in ("pkt", "pkt_soft", "jkt", "local_constant"))
+
+
 def test_each_block_gets_as_many_steps_or_each_way_as_much_time_as_block_by_block(made, tmp_path):
     rows, _ = rows_of(tmp_path, budgets=("steps", "1", "0.5"), equal=("steps",))
     # Block by block takes 400 steps of a quarter of a second.

@@ -202,10 +202,12 @@ def test_several_updates_from_a_batch_are_for_blocks_that_learn_alone():
 
 
 @pytest.mark.parametrize("spec", ["demo:local", "mobilebert:local", "mobilebert:tiny,local,laptop"])
-def test_configs_of_local_transfer_have_a_joint_finish(spec):
+def test_configs_of_local_transfer_have_a_joint_finish_and_a_falling_rate(spec):
     local = load_config(spec, ["data.corpus=a.txt"] if "mobilebert" in spec else [])
     check_config(local)
     assert (local.transfer.strategy, local.transfer.joint_share) == ("local", 0.2)
+    rate, last = learning_rate(local.transfer, local.transfer.steps), local.transfer.steps - 1
+    assert float(rate(last)) < 0.02 * float(rate(0))
     assert "transfer" in active_phases(local)
 
 
