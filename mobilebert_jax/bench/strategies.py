@@ -35,7 +35,7 @@ CLOSE = 0.05
 
 
 FALLING = {"transfer.optimizer.end_ratio": 1e-4}
-"""A rate that falls to nothing, at which blocks settle that all learn at once; stages of one block start at the full one."""
+"""Blocks that all learn at once settle as the rate falls to nothing; stages of one block start at the full one."""
 
 
 def local_strategy(falling: bool = True, **settings: Any) -> Strategy:
