@@ -90,4 +90,6 @@ def deepen(config):
         config[name].update({"batch_size": 32, "sequence_length": 64, "max_predictions": 10})
     config.teacher.optimizer.learning_rate = 1.5e-3
     config.transfer.update({"evaluate_every": 50, "evaluate_batches": 4})
+    # Half and double of it are worse for progressive transfer, which lacks the steps for a smaller one.
+    config.transfer.optimizer.learning_rate = 4e-3
     config.finetune.update({"sequence_length": 128, "doc_stride": 64})
