@@ -60,6 +60,8 @@ def get_config(argument=""):
         config[name].optimizer.warmup_steps = 0 if name == "transfer" else steps // 10
     if argument == "local":
         config.transfer.update({"strategy": "local", "steps": LOCAL_STEPS, "joint_share": 0.2})
+        # The rate falls to nothing, from higher than blocks could settle at.
+        config.transfer.block_rate = 12.0
         config.transfer.optimizer.end_ratio = 1e-4
     # Scored once, at the end.
     config.finetune.update({"select": "last", "evaluate_every": 0})

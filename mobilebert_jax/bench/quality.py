@@ -7,7 +7,7 @@ own training steps; each student is a run below the folder, and a killed bench g
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from mobilebert_jax.bench.students import (
     spread,
 )
 from mobilebert_jax.training.metrics import read_metrics
+from mobilebert_jax.training.stages import TRANSFER_TERMS
 from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import write_json
@@ -62,9 +63,10 @@ def bench_quality(
 ) -> Row:
     """A row for each budget, way, seed and kind of distillation: steps, seconds, held-out losses, scores of answers.
 
-    `hidden` and `attention` are held-out transfer losses of every block on the student's own walk, `curve` is
-    (seconds, `hidden`) at each evaluation. `together`: see `Students.side_by_side`. Writes quality.json, quality.svg
-    and quality_maps.svg into `workdir`. `show` gets each row.
+    `hidden` and `attention` are held-out transfer losses of every block on the student's own walk; `transfer_loss` is
+    all four with the config's factors, what blocks learn from; `curve` is (seconds, `hidden`) at each evaluation.
+    `together`: see `Students.side_by_side`. Writes quality.json, quality.svg and quality_maps.svg into `workdir`.
+    `show` gets each row.
 
     Raises:
         UserError: bad config, or a way, budget or comparison that does not exist. Stopped: asked to stop, all is saved.
@@ -115,7 +117,8 @@ def _rows(students: Students, name: str, seeds: Sequence[int], steps: Steps) -> 
     rows = students.students(name, seeds, steps)
     folders = [students.folder(name, seed, steps) for seed in seeds]
     alone = folders[:1] * len(folders) if students.joined(name, seeds) else folders
-    return [row | _transferred(folder, paced) for row, folder, paced in zip(rows, folders, alone, strict=True)]
+    factors = {term: students.config.transfer[term] for term in TRANSFER_TERMS}
+    return [row | _transferred(folder, paced, factors) for row, folder, paced in zip(rows, folders, alone, strict=True)]
 
 
 def _steps(students: Students, name: str, budget: str, equal: str) -> Steps:
@@ -155,7 +158,7 @@ def _seconds(students: Students, name: str, steps: int | None) -> dict[str, floa
     return students.student(name, students.config.seed, (steps, students.config.distill.steps))["seconds"]
 
 
-def _transferred(folder: Path, alone: Path) -> Row:
+def _transferred(folder: Path, alone: Path, factors: Mapping[str, float]) -> Row:
     """What the logs of a run say of its transfer, and of its masked LM before distillation.
 
     What its steps take is what they took `alone`, another's folder where it learnt side by side with others.
@@ -165,6 +168,8 @@ def _transferred(folder: Path, alone: Path) -> Row:
     heldout = [(line["step"], line["heldout"]) for line in lines if "heldout" in line]
     last = heldout[-1][1]
     found = {name: last[name] for name in ("hidden", "attention") if name in last}
+    terms = [[factors[term] * value for value in last[term]] for term in factors if term in last]
+    found["transfer_loss"] = [sum(values) for values in zip(*terms, strict=True)]
     found["curve"] = [(took[step], losses["hidden"]) for step, losses in heldout if step in took]
     before = next(line["heldout"] for line in read_metrics(folder / "distill" / "metrics.jsonl") if "heldout" in line)
     return found | {"masked_lm_before": before["masked_lm"]}
@@ -184,7 +189,7 @@ def means(rows: Sequence[Row]) -> list[Row]:
         for figure, value in members[0].items():
             if isinstance(value, float):
                 made[-1][figure] = spread([each[figure] for each in members])
-            elif figure in ("hidden", "attention"):
+            elif figure in ("hidden", "attention", "transfer_loss"):
                 made[-1][figure] = [spread(values) for values in zip(*(each[figure] for each in members), strict=True)]
     return made
 
@@ -217,18 +222,22 @@ def print_row(row: Row) -> None:
     )
 
 
-def _blocks(values: Sequence[float]) -> str:
+def _blocks(values: Sequence[float], digits: int = 4) -> str:
     """First, middle and last block."""
-    return " / ".join(f"{values[index]:.4f}" for index in (0, len(values) // 2, -1))
+    return " / ".join(f"{values[index]:.{digits}f}" for index in (0, len(values) // 2, -1))
 
 
 def print_means(report: Row) -> None:
     """The table: a line a way, for each budget and kind of distillation."""
-    print(f"\nhidden: held out, first / middle / last block; means and deviations of {report['seeds']} seeds")
+    print(
+        "\nhidden, and all losses with their factors: held out, first / middle / last block; means and deviations of "
+        f"{report['seeds']} seeds"
+    )
     for budget, equal in dict.fromkeys((row["budget"], row["equal"]) for row in report["means"]):
         title = "steps a block as pkt" if budget == "steps" else f"{budget} of pkt's time"
         print(f"\n{title}; distillation: equal {equal}")
-        print(f"{'':<14}{'steps':>14}{'transfer s':>12}{'hidden':>26}{'± last':>9}{'before':>9}{'masked LM':>18}")
+        heads = f"{'':<14}{'steps':>14}{'transfer s':>12}{'hidden':>26}{'± last':>9}{'all losses':>21}"
+        print(f"{heads}{'before':>9}{'masked LM':>18}")
         for row in report["means"]:
             if (row["budget"], row["equal"]) == (budget, equal):
                 print(_line(row))
@@ -239,9 +248,11 @@ def print_means(report: Row) -> None:
 
 def _line(row: dict[str, Any]) -> str:
     steps = " + ".join(str(count) for count in row["steps"].values())
-    hidden, before, after = row["hidden"], row["masked_lm_before"], row["masked_lm"]
+    hidden, losses = row["hidden"], [each["mean"] for each in row["transfer_loss"]]
+    before, after = row["masked_lm_before"], row["masked_lm"]
     cells = f"{steps:>14}{row['seconds']['transfer']:12.1f}{_blocks([each['mean'] for each in hidden]):>26}"
-    cells += f"{hidden[-1]['deviation']:9.4f}{before['mean']:9.3f}{after['mean']:10.4f} ±{after['deviation']:6.4f}"
+    cells += f"{hidden[-1]['deviation']:9.4f}{_blocks(losses, 2):>21}"
+    cells += f"{before['mean']:9.3f}{after['mean']:10.4f} ±{after['deviation']:6.4f}"
     more = [name for name in row if name not in KNOWN and isinstance(row[name], dict) and "mean" in row[name]]
     scores = "".join(f"  {name} {row[name]['mean']:.1f} ±{row[name]['deviation']:.1f}" for name in more)
     return f"{row['strategy']:<14}{cells}{scores}"

@@ -101,6 +101,7 @@ def test_losses_are_told_by_block_and_against_the_seconds(made, tmp_path):
     row = rows["steps", "steps", "local"]
     assert [seconds for seconds, _ in row["curve"]] == pytest.approx([0.0, 20.0, 40.0, 60.0, 80.0])
     assert row["hidden"] == row["curve"][-1][1] and len(row["hidden"]) == BLOCKS
+    assert row["transfer_loss"] == pytest.approx([100 * hidden for hidden in row["hidden"]])
     assert (row["masked_lm_before"], row["masked_lm"]) == (5.0, 4.0)
     assert read_json(tmp_path / "quality.json")["reached"] == report["reached"]
     # 125 steps never come as low as 400 do.
