@@ -14,6 +14,7 @@ from mobilebert_jax.recipes.teacher_start import check_start, extended
 from mobilebert_jax.training.walks import Pair, default_layer_map
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.trees import named_leaves
+from tests.recipes.tiny_run import XLA_FLAGS
 
 TEACHER = ModelConfig.test_teacher()
 
@@ -46,15 +47,27 @@ def test_a_model_without_blocks_is_kept_and_read(tmp_path):
     assert logits.shape == (2, 6, TEACHER.vocab_size) and np.isfinite(logits).all()
 
 
-def test_a_teacher_goes_on_from_one_without_blocks(tiny_run, tmp_path):
-    """At a rate of 0 the new teacher is what it started from, and its fresh blocks."""
-    bare = ["--config.model.teacher.num_hidden_layers=0", "--config.transfer.strategy=none"]
-    tiny_run.finish("pretrain", tmp_path / "bare", *bare)
-    start = f"--config.teacher.start={tmp_path / 'bare/teacher/model'}"
+@pytest.fixture(scope="module")
+def bare(tiny_run, tmp_path_factory):
+    """The folder of a teacher without blocks, and of the run that made it."""
+    workdir = tmp_path_factory.mktemp("bare") / "run"
+    no_blocks = ["--config.model.teacher.num_hidden_layers=0", "--config.transfer.strategy=none"]
+    tiny_run.finish("pretrain", workdir, *no_blocks)
+    return workdir / "teacher" / "model"
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_teacher_goes_on_from_one_without_blocks(tiny_run, bare, tmp_path, devices):
+    """At a rate of 0 the new teacher is what it started from, and its fresh blocks, wherever they are kept."""
     still = ["--config.teacher.steps=2", "--config.teacher.optimizer.learning_rate=0.0"]
-    tiny_run.finish("pretrain", tmp_path / "deep", start, *still)
+    split = ["--config.mesh.preset=fsdp", "--config.mesh.fsdp=2", "--config.mesh.replicate_below=64"]
+    words = [f"--config.teacher.start={bare}", *still, *(split if devices == 2 else [])]
+    flags = f"{XLA_FLAGS} --xla_force_host_platform_device_count={devices}"
+    process = tiny_run.start("pretrain", tmp_path / "deep", *words, xla=flags)
+    error = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, error
     given, made = (
-        named_leaves(from_pretrained(tmp_path / name / "teacher/model", "pretraining")[1]) for name in ("bare", "deep")
+        named_leaves(from_pretrained(path, "pretraining")[1]) for path in (bare, tmp_path / "deep/teacher/model")
     )
     assert all(np.array_equal(made[name], leaf) for name, leaf in given.items() if "/layers/" not in name)
     kernels = [leaf for name, leaf in made.items() if "/layers/" in name and name.endswith("kernel")]
