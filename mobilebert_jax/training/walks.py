@@ -35,10 +35,12 @@ class Pair:
                     f"{getattr(self.teacher, name)}, their outputs are compared"
                 )
         blocks, teacher_blocks = self.student.num_hidden_layers, self.teacher.num_hidden_layers
-        if not blocks or not teacher_blocks:
-            raise UserError(
-                "model.num_hidden_layers=0: without blocks there is nothing to imitate; transfer.strategy=none"
-            )
+        for name, count in (("teacher", teacher_blocks), ("student", blocks)):
+            if not count:
+                raise UserError(
+                    f"model.{name}.num_hidden_layers=0: without blocks there is nothing to transfer; only "
+                    "transfer.strategy=none does without"
+                )
         ascending = all(a < b for a, b in zip(self.layer_map, self.layer_map[1:], strict=False))
         inside = all(0 <= index < teacher_blocks for index in self.layer_map)
         if len(self.layer_map) != blocks or not ascending or not inside:

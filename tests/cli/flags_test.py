@@ -195,7 +195,7 @@ def test_an_argument_is_refused_where_there_is_none(tmp_path):
     [
         ("nowhere/demo.py", "no such file; configs that come with the project: demo.py, glue.py, mobilebert.py"),
         ("demo:fast", "no argument 'fast'; there is local"),
-        ("small:fast", "no argument 'fast'; there is deep"),
+        ("small:fast", "no argument 'fast'; there are deep and bare"),
         ("mobilebert:teeny", "no argument 'teeny'; there are tiny, no_opt"),
         ("mobilebert:tiny,no_opt", "two models, choose one"),
     ],

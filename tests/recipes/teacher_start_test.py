@@ -105,8 +105,8 @@ def test_a_finished_teacher_and_a_start_exclude_each_other(config, tmp_path):
 
 
 @pytest.mark.parametrize("without", ["teacher", "student"])
-def test_without_blocks_there_is_nothing_to_imitate(without):
+def test_without_blocks_there_is_nothing_to_transfer(without):
     pair = {"teacher": TEACHER, "student": ModelConfig.test_student()}
     pair[without] = pair[without].replace(num_hidden_layers=0)
-    with pytest.raises(UserError, match="nothing to imitate"):
+    with pytest.raises(UserError, match=f"model.{without}.num_hidden_layers=0: without blocks"):
         Pair(**pair, layer_map=default_layer_map(**pair))
