@@ -1,7 +1,6 @@
 """The three pretraining phases: teacher, transfer, distill."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -10,6 +9,7 @@ from ml_collections import ConfigDict
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.heads import build_model
 from mobilebert_jax.models.initialise import init_params
+from mobilebert_jax.models.pretrained import from_pretrained
 from mobilebert_jax.parallel.layout import Layout
 from mobilebert_jax.recipes.data import PreparedData, pretraining_examples
 from mobilebert_jax.recipes.heldout import pretraining_evaluation, transfer_evaluation
@@ -17,7 +17,7 @@ from mobilebert_jax.recipes.layouts import example_feed, layout_fields, made_in_
 from mobilebert_jax.recipes.programs import distill_programs, teacher_programs, transfer_programs
 from mobilebert_jax.recipes.settings import model_config, phase_seed, phase_settings
 from mobilebert_jax.recipes.student import Teacher, initial_student
-from mobilebert_jax.recipes.teacher_start import extended, read_start
+from mobilebert_jax.recipes.teacher_start import extended
 from mobilebert_jax.training.phase import Phase
 from mobilebert_jax.utils.types import Batch, Params
 
@@ -96,8 +96,13 @@ def _teacher_of(config: ConfigDict, model: nn.Module, layout: Layout | None) -> 
 
     if not config.teacher.start:
         return lambda: made_in_place(layout, model, fresh)
-    start = functools.partial(read_start, config, reader(layout))
-    return lambda: made_in_place(layout, model, lambda given: extended(given, fresh()), start())
+
+    def make(given: Params) -> Params:
+        return extended(given, fresh())
+
+    return lambda: made_in_place(
+        layout, model, make, from_pretrained(config.teacher.start, "pretraining", reader(layout))[1]
+    )
 
 
 def _student_of(

@@ -1,8 +1,6 @@
 """What a teacher starts from: fresh weights, or those of a model folder with fresh blocks on top of its own."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +8,6 @@ from ml_collections import ConfigDict
 
 from mobilebert_jax.models.config import ModelConfig
 from mobilebert_jax.models.folder_config import CONFIG, RUN_TIME_FIELDS, read_folder_config
-from mobilebert_jax.models.pretrained import from_pretrained
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.types import Params
 
@@ -36,11 +33,6 @@ def extended(given: Params, fresh: Params) -> Params:
 
     layers = jax.tree.map(taken, given["encoder"]["layers"], fresh["encoder"]["layers"])
     return {**given, "encoder": {**given["encoder"], "layers": layers}}
-
-
-def read_start(config: ConfigDict, put: Callable[..., Any] | None = None) -> Params:
-    """The weights of `teacher.start`; `put`: see `from_pretrained`."""
-    return from_pretrained(config.teacher.start, "pretraining", put)[1]
 
 
 def check_start(config: ConfigDict, cfg: ModelConfig, words: bool = True) -> None:

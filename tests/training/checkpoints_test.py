@@ -55,6 +55,16 @@ def test_everything_comes_back_bit_for_bit_with_its_meta(checkpoints, tmp_path):
     assert_same_bits(restored, (params, slots))
 
 
+def test_arrays_without_elements_come_back_as_such(checkpoints):
+    """Those of the blocks of a model that has none."""
+    params = {"layers": {"kernel": jnp.zeros((0, 3, 2)), "bias": jnp.zeros((0, 2), jnp.bfloat16)}, "head": jnp.ones(2)}
+    checkpoints.save(1, params, slots_of(params), {})
+    checkpoints.wait()
+    restored = checkpoints.restore(1, abstract(params), abstract(slots_of(params)))
+    assert_same_bits(restored, (params, slots_of(params)))
+    assert restored[0]["layers"]["kernel"].shape == (0, 3, 2)
+
+
 def test_a_step_that_donates_right_after_saving_does_not_reach_the_checkpoint(checkpoints):
     donating = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf * 0 - 1, tree), donate_argnums=0)
     params = {"kernel": jnp.arange(200_000, dtype=jnp.float32)}
