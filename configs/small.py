@@ -27,7 +27,7 @@ SIZES = {
     "scan_unroll": 4,
 }
 STEPS = {"teacher": 8000, "transfer": 800, "distill": 2000, "finetune": 1500}
-DEEP_STEPS = {"teacher": 3000, "transfer": 1800, "distill": 300, "finetune": 300}
+DEEP_STEPS = {"teacher": 3000, "transfer": 1800, "distill": 200, "finetune": 150}
 
 GLUE_EPOCHS = {"cola": 4.0, "sst2": 2.0, "mrpc": 4.0, "stsb": 8.0, "rte": 4.0}
 

@@ -34,8 +34,12 @@ from mobilebert_jax.training.stopping import Stopper
 from mobilebert_jax.utils.errors import UserError
 from mobilebert_jax.utils.files import write_json
 
+SETTLING = {"transfer.block_end_ratio": 1e-4}
+"""The rate of each block falls to nothing over the steps in which it learns."""
 WAYS = {
     **{name: STRATEGIES[name] for name in ("pkt", "pkt_soft", "jkt", "local", "local_joint")},
+    "pkt_falling": Strategy(STRATEGIES["pkt"].settings | SETTLING, transfers=True, rate=2.0),
+    "local_wave": local_strategy(falling=False, rate=1.5, block_stops=(0.6, 1.0), block_end_ratio=1e-4),
     "jkt_falling": Strategy(STRATEGIES["jkt"].settings | FALLING, transfers=True),
     "local_constant": local_strategy(falling=False),
     "local_4": local_strategy(updates=4),

@@ -38,10 +38,10 @@ FALLING = {"transfer.optimizer.end_ratio": 1e-4}
 """Blocks that all learn at once settle as the rate falls to nothing; stages of one block start at the full one."""
 
 
-def local_strategy(falling: bool = True, **settings: Any) -> Strategy:
+def local_strategy(falling: bool = True, rate: float = 1.0, **settings: Any) -> Strategy:
     """Every block learns from its own loss alone; `settings` are knobs of local transfer, the others are off."""
     knobs = {f"transfer.{name}": value for name, value in (LOCAL | settings).items()}
-    return Strategy(knobs | (FALLING if falling else {}), transfers=True)
+    return Strategy(knobs | (FALLING if falling else {}), transfers=True, rate=rate)
 
 
 STRATEGIES = {

@@ -37,11 +37,15 @@ AFTER_TRANSFER = ("distill", "finetune", "glue")
 
 @dataclasses.dataclass(frozen=True)
 class Strategy:
-    """One way to a student: what it changes in the config, and whether it has a transfer phase, and no teacher."""
+    """One way to a student: what it changes in the config, and whether it has a transfer phase, and no teacher.
+
+    `rate`: what transfer's learning rate is multiplied by.
+    """
 
     settings: dict[str, Any]
     transfers: bool = False
     teacherless: bool = False
+    rate: float = 1.0
 
 
 @contextlib.contextmanager
@@ -200,6 +204,7 @@ class Students:
         # Several updates from a batch are a strategy's own.
         config.transfer.updates = 1
         config.update_from_flattened_dict(self.strategies[name].settings)
+        config.transfer.optimizer.learning_rate *= self.strategies[name].rate
         config.seed, config.distill.steps = seed, steps[1]
         if steps[0]:
             config.transfer.steps = steps[0]

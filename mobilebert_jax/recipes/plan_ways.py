@@ -7,7 +7,14 @@ from ml_collections import ConfigDict
 
 Row = dict[str, Any]
 
-LOCAL = {"strategy": "local", "joint_share": 0.0, "teacher_fed": (0.0, 0.0), "block_starts": (), "block_stops": ()}
+LOCAL = {
+    "strategy": "local",
+    "block_end_ratio": 1.0,
+    "joint_share": 0.0,
+    "teacher_fed": (0.0, 0.0),
+    "block_starts": (),
+    "block_stops": (),
+}
 """Every block from its own loss alone, all other knobs of that off."""
 WAYS = {
     "progressive": {"strategy": "progressive", "lower_rate": 0.0},

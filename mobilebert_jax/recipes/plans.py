@@ -5,6 +5,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mobilebert_jax.training.stages import TRANSFER_TERMS, Plan, Stage
+from mobilebert_jax.utils.errors import UserError
 
 
 def alone_plan(name: str, steps: int, blocks: int, coefficients: dict[str, float]) -> Plan:
@@ -21,14 +22,15 @@ def transfer_plan(config: ConfigDict, blocks: int) -> Plan:
     """The stages of the transfer phase: one a block when progressive, one in all when joint."""
     settings = config.transfer
     coefficients = transfer_coefficients(config, blocks)
-    frozen = {"embedding_rate": 0.0, "head_rate": 0.0, "background": settings.background}
+    alike = {"background": settings.background, "block_end_ratio": settings.block_end_ratio}
+    frozen = {"embedding_rate": 0.0, "head_rate": 0.0, **alike}
     if settings.strategy in ("joint", "local"):
         together = {"block_rates": (settings.block_rate,) * blocks, "block_weights": (1.0,) * blocks, **frozen}
         joint = settings.steps if settings.strategy == "joint" else round(settings.joint_share * settings.steps)
         stages = (Stage("all blocks", joint, coefficients, **together),) if joint else ()
         if joint < settings.steps:
             local = settings.steps - joint
-            stages = (Stage("each block", local, coefficients, **together, **_local(settings, local)), *stages)
+            stages = (Stage("each block", local, coefficients, **together, **_local(settings, local, blocks)), *stages)
         return Plan(stages)
     share, extra = divmod(settings.steps, blocks)
     stages = []
@@ -40,17 +42,36 @@ def transfer_plan(config: ConfigDict, blocks: int) -> Plan:
     return Plan(tuple(stages))
 
 
-def _local(settings: ConfigDict, steps: int) -> dict[str, Any]:
+def _local(settings: ConfigDict, steps: int, blocks: int) -> dict[str, Any]:
     """The fields of a stage of local transfer."""
     fields: dict[str, Any] = {"gradient": "local", "updates": settings.updates}
     if any(settings.teacher_fed):
         fields |= {"inputs": "teacher", "fed": tuple(settings.teacher_fed)}
     if settings.block_starts or settings.block_stops:
-        starts = settings.block_starts or (0.0,) * len(settings.block_stops)
-        stops = settings.block_stops or (1.0,) * len(starts)
-        spans = zip(starts, stops, strict=True)
+        spans = learning_spans(settings, blocks)
         fields["block_spans"] = tuple((round(start * steps), round(stop * steps)) for start, stop in spans)
     return fields
+
+
+def learning_spans(settings: ConfigDict, blocks: int) -> list[tuple[float, float]]:
+    """The shares of the local steps from and to which each block learns; two mean the first's and the last block's.
+
+    Raises:
+        UserError: shares for another number of blocks.
+    """
+    shares = []
+    for name, default in (("block_starts", 0.0), ("block_stops", 1.0)):
+        given = settings[name] or (default,) * blocks
+        if len(given) == 2 < blocks:
+            places = [block / (blocks - 1) for block in range(blocks)]
+            given = [given[0] * (1 - place) + given[1] * place for place in places]
+        if len(given) != blocks:
+            raise UserError(
+                f"transfer.{name}={settings[name]}: {blocks} shares are needed, one for each block, or two, of the "
+                "first and the last"
+            )
+        shares.append(given)
+    return list(zip(*shares, strict=True))
 
 
 def distill_coefficients(config: ConfigDict) -> dict[str, float]:

@@ -11,7 +11,7 @@ from mobilebert_jax.models.config import ACTIVATIONS, ModelConfig
 from mobilebert_jax.models.folder_config import CONFIG, RUN_TIME_FIELDS, read_folder_config
 from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.quantization.recipe import METHODS
-from mobilebert_jax.recipes.plans import transfer_plan
+from mobilebert_jax.recipes.plans import learning_spans, transfer_plan
 from mobilebert_jax.recipes.teacher_start import check_start
 from mobilebert_jax.text.corpus import ERRORS
 from mobilebert_jax.text.examples import check_sizes
@@ -204,6 +204,8 @@ def check_transfer(config: ConfigDict) -> None:
             f"transfer.block_rate={settings.block_rate}, transfer.lower_rate={settings.lower_rate}: learning-rate "
             "multipliers; the first must be above 0, the second 0 (frozen) or above"
         )
+    if not 0 <= settings.block_end_ratio <= 1:
+        raise UserError(f"transfer.block_end_ratio={settings.block_end_ratio}: a share of the block's rate, from 0 to 1")
     if any(type(block) is not int for block in settings.layer_map):
         raise UserError(f"transfer.layer_map={settings.layer_map}: numbers of teacher blocks are needed, such as 1,3,5")
     check_local(settings)
@@ -234,11 +236,7 @@ def check_local(settings: ConfigDict) -> None:
 
 def check_spans(settings: ConfigDict, blocks: int) -> None:
     """When each block learns; UserError names the block whose schedule lies outside the local steps."""
-    for name in ("block_starts", "block_stops"):
-        if settings[name] and len(settings[name]) != blocks:
-            raise UserError(f"transfer.{name}={settings[name]}: {blocks} shares are needed, one for each block")
-    starts, stops = settings.block_starts or (0.0,) * blocks, settings.block_stops or (1.0,) * blocks
-    for block, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+    for block, (start, stop) in enumerate(learning_spans(settings, blocks)):
         if not 0 <= start < stop <= 1:
             raise UserError(
                 f"transfer.block_starts and block_stops: block {block} would learn from {start} to {stop} of the local "

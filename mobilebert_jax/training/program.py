@@ -43,6 +43,7 @@ class Control:
     head_rate: Array  # float32 scalar, for pooler and heads
     background: Array  # bool scalar, whether the stage's own warm-up multiplies the rate
     block_spans: Array  # [L, 2] int32, the stage's steps from .. to in which each block learns
+    block_end_ratio: Array  # float32 scalar, what a block's rate falls to within its span, over its own
     fed_share: Array  # [2] float32, of the blocks that the teacher feeds, at the stage's first and last step
     fed: Array  # [L] bool, which blocks it feeds at this step, see `at_step`
 
@@ -107,13 +108,14 @@ def control_at(plan: Plan, index: int) -> Control:
         head_rate=jnp.float32(stage.head_rate),
         background=jnp.bool_(stage.background),
         block_spans=jnp.asarray(stage.block_spans or ((0, stage.steps),) * blocks, jnp.int32).reshape(blocks, 2),
+        block_end_ratio=jnp.float32(stage.block_end_ratio),
         fed_share=jnp.asarray(stage.fed if stage.inputs == "teacher" else (0.0, 0.0), jnp.float32),
         fed=jnp.zeros(blocks, bool),
     )
 
 
 def at_step(control: Control, step: Array, rng: Array) -> Control:
-    """What holds at one of the stage's steps: the rate of a block outside its span is 0, and `fed` is drawn.
+    """What holds at one of the stage's steps: each block's rate, 0 outside its span, and `fed`, which is drawn.
 
     `rng` is the step's own key, before microbatches fold into it: all of them feed the same blocks.
     """
@@ -122,7 +124,9 @@ def at_step(control: Control, step: Array, rng: Array) -> Control:
     begin, end = control.fed_share
     share = begin + (end - begin) * step / jnp.maximum(control.steps - 1, 1)
     draws = jax.random.uniform(jax.random.fold_in(rng, _FED), control.fed.shape)
-    rates = jnp.where((first <= step) & (step < stop), control.block_rates, 0.0)
+    falling = {"warmup_steps": 0, "total_steps": stop - first, "end_ratio": control.block_end_ratio}
+    rates = control.block_rates * schedules.polynomial(step - first, peak=1.0, **falling)
+    rates = jnp.where((first <= step) & (step < stop), rates, 0.0)
     return control.replace(block_rates=rates, fed=draws < share)
 
 

@@ -30,6 +30,7 @@ class Stage:
         fed: share of the blocks that the teacher feeds, at the stage's first and last step, a straight line between.
         block_spans: (first step, step after the last) in which each block learns, [L] and counted from the stage's
             start; empty: all of them.
+        block_end_ratio: what the rate of each block falls to, on a straight line, by the end of its span, over its own.
         updates: how many updates a step makes from its batch, where the gradient is local: the teacher, which is most
             of a step, walks once for all of them.
     """
@@ -46,6 +47,7 @@ class Stage:
     inputs: str = "student"
     fed: tuple[float, float] = (1.0, 1.0)
     block_spans: tuple[tuple[int, int], ...] = ()
+    block_end_ratio: float = 1.0
     updates: int = 1
 
     def __post_init__(self):
@@ -62,6 +64,8 @@ class Stage:
             raise UserError(f"stage {self.name!r}: a learning-rate multiplier is negative")
         if not any((*self.block_rates, self.embedding_rate, self.head_rate)):
             raise UserError(f"stage {self.name!r}: nothing learns, every learning-rate multiplier is 0")
+        if not 0 <= self.block_end_ratio <= 1:
+            raise UserError(f"stage {self.name!r}: block_end_ratio={self.block_end_ratio}, must be from 0 to 1")
         self._check_gradient()
 
     def _check_gradient(self) -> None:

@@ -62,6 +62,21 @@ def test_local_transfer_ends_with_a_joint_share(config):
     assert local.block_rates == (3.0,) * 24 and local.block_weights == (1.0,) * 24
 
 
+def test_two_shares_are_the_first_and_the_last_blocks_with_a_straight_line_between(config):
+    config.transfer.update({"strategy": "local", "steps": 1000, "block_starts": (0.0, 0.2), "block_stops": (0.4, 1.0)})
+    (stage,) = transfer_plan(config, 5).stages
+    assert stage.block_spans == ((0, 400), (50, 550), (100, 700), (150, 850), (200, 1000))
+    # Of two blocks each has its own.
+    (stage,) = transfer_plan(config, 2).stages
+    assert stage.block_spans == ((0, 400), (200, 1000))
+
+
+@pytest.mark.parametrize("strategy", ["progressive", "joint", "local"])
+def test_the_rate_of_blocks_falls_within_every_stage_if_it_falls(config, strategy):
+    config.transfer.update({"strategy": strategy, "joint_share": 0.2, "block_end_ratio": 0.25})
+    assert {stage.block_end_ratio for stage in transfer_plan(config, 4).stages} == {0.25}
+
+
 def test_local_transfer_is_one_stage_that_feeds_itself(config):
     config.transfer.strategy = "local"
     (stage,) = transfer_plan(config, BLOCKS).stages

@@ -1,5 +1,6 @@
 """Local transfer: every block learns at once, each as if it were alone with what enters it."""
 
+import dataclasses
 import functools
 
 import jax
@@ -133,6 +134,19 @@ def test_a_block_outside_its_span_keeps_every_bit_and_one_program_serves_all_ste
     assert not all(changed)
     assert not any(leaf[0].any() for leaf in jax.tree.leaves(state.opt_state[1].mu))
     assert step_of(GATED)._cache_size() == 1
+
+
+def test_the_rate_of_each_block_falls_on_a_straight_line_to_the_end_of_its_own_span():
+    spans, steps = ((0, 2), (0, 6), (3, 5)), range(6)
+    stage = local_stage(steps=6, block_spans=spans, block_rates=(1.0, 2.0, 4.0), block_end_ratio=0.25)
+    control = control_at(Plan((local_stage(), stage)), 1)
+    found = [at_step(control, jnp.int32(3 + step), jax.random.key(0)).block_rates for step in steps]
+    expected = np.zeros((6, 3))
+    for block, ((first, stop), rate) in enumerate(zip(spans, stage.block_rates, strict=True)):
+        expected[first:stop, block] = rate * np.linspace(1.0, 0.25, stop - first + 1)[:-1]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    steady = control_at(Plan((dataclasses.replace(stage, block_end_ratio=1.0),)), 0)
+    assert at_step(steady, jnp.int32(4), jax.random.key(0)).block_rates.tolist() == [0.0, 2.0, 4.0]
 
 
 def test_a_fed_block_takes_what_enters_the_teachers_and_the_first_its_own_embeddings():

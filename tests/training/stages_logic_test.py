@@ -57,6 +57,7 @@ HEADS_BESIDE = COEFFICIENTS | {"masked_lm": 1.0}
         ({"block_weights": ()}, "block 0 has no transfer loss to learn from"),
         ({"fed": (0.5, 1.5)}, "fed=(0.5, 1.5), shares of the blocks must be from 0 to 1"),
         ({"block_spans": ((0, 3),)}, "1 spans for 2 blocks"),
+        ({"block_end_ratio": 1.01}, "block_end_ratio=1.01, must be from 0 to 1"),
         ({"updates": 0}, "updates=0, at least 1 is needed"),
         ({"updates": 2, "gradient": "full"}, "updates=2 is for blocks that learn alone, with gradient='local'"),
         (
