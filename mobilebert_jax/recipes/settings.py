@@ -205,7 +205,7 @@ def check_transfer(config: ConfigDict) -> None:
             "multipliers; the first must be above 0, the second 0 (frozen) or above"
         )
     if not 0 <= settings.block_end_ratio <= 1:
-        raise UserError(f"transfer.block_end_ratio={settings.block_end_ratio}: a share of the block's rate, from 0 to 1")
+        raise UserError(f"transfer.block_end_ratio={settings.block_end_ratio}: a share of each rate, from 0 to 1")
     if any(type(block) is not int for block in settings.layer_map):
         raise UserError(f"transfer.layer_map={settings.layer_map}: numbers of teacher blocks are needed, such as 1,3,5")
     check_local(settings)

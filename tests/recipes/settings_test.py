@@ -169,7 +169,7 @@ def test_a_value_no_phase_could_work_with_is_refused_by_its_name(change, message
             "transfer.block_stops=(0.5, 0.7, 1.0): 24 shares are needed, one for each block, or two, of the first and",
         ),
         ("block_stops=1.0,1.1", "would learn from 0.0 to 1.0043478260869565 of the local steps, which lies outside"),
-        ("block_end_ratio=1.5", "transfer.block_end_ratio=1.5: a share of the block's rate, from 0 to 1"),
+        ("block_end_ratio=1.5", "transfer.block_end_ratio=1.5: a share of each rate, from 0 to 1"),
         (
             f"block_stops={','.join(['1.0'] * 23)},1.2",
             "block 23 would learn from 0.0 to 1.2 of the local steps, which lies outside them",
