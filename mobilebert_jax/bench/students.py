@@ -265,18 +265,26 @@ def phase_seconds(metrics: Path) -> float:
 def seconds_by_step(lines: Sequence[Row]) -> dict[int, float]:
     """Step of each logged line -> seconds that the phase's training steps took until then.
 
-    Every stage's steps count as its quickest logged line's, so that other work on the machine is not anybody's cost.
+    Steps count as the quickest logged line's of their stage in which as many blocks learnt, or more, so that other work
+    on the machine is not anybody's cost.
     """
     lines = [line for line in lines if "heldout" not in line]
-    quickest: dict[str, float] = collections.defaultdict(lambda: float("inf"))
+    alike: dict[str, list[tuple[int, float]]] = collections.defaultdict(list)
     for line in lines:
-        quickest[line["stage"]] = min(quickest[line["stage"]], line["step_seconds"]["median"])
+        alike[line["stage"]].append((_learning(line), line["step_seconds"]["median"]))
     found, before, seconds = {}, 0, 0.0
     for line in lines:
-        seconds += (line["step"] - before) * quickest[line["stage"]]
+        cost = min(median for blocks, median in alike[line["stage"]] if blocks >= _learning(line))
+        seconds += (line["step"] - before) * cost
         found[line["step"]] = seconds
         before = line["step"]
     return found
+
+
+def _learning(line: Row) -> int:
+    """How many blocks learnt in a logged line's steps; always the same number where blocks have no gradients alone."""
+    norms = line.get("grad_norm")
+    return sum(norm > 0 for norm in norms) if isinstance(norms, list) else 0
 
 
 def _figures(workdir: Path, phase: str) -> Row:

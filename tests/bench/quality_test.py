@@ -74,7 +74,10 @@ def test_blocks_that_learn_at_once_do_so_at_a_falling_rate_unless_the_name_says_
     changed = config()
     changed.update_from_flattened_dict(WAYS[name].settings)
     falling = changed.transfer.optimizer.end_ratio < 1
-    assert falling == (name not in ("pkt", "pkt_soft", "jkt", "local_constant"))
+    # Over all the steps, or each block's within its own.
+    own = changed.transfer.block_end_ratio < 1
+    assert own == (name in ("pkt_falling", "local_wave")) and not (own and falling)
+    assert (falling or own) == (name not in ("pkt", "pkt_soft", "jkt", "local_constant"))
 
 
 def test_each_block_gets_as_many_steps_or_each_way_as_much_time_as_block_by_block(made, tmp_path):
@@ -118,6 +121,9 @@ def test_where_the_reference_s_loss_is_reached_is_said_as_a_share_of_its_time():
     rows = [row("pkt", 100.0, [(100.0, [0.2, 0.3])]) | {"hidden": [0.2, 0.3]}]
     rows.append(row("local", 90.0, [(20.0, [0.1, 0.5]), (40.0, [0.1, 0.3]), (90.0, [0.1, 0.2])]))
     assert reached(rows) == {"pkt": 1.0, "local": 0.4}
+    # A shorter run may be there sooner: its rate fell sooner.
+    shorter = row("local", 30.0, [(30.0, [0.2, 0.3])]) | {"budget": "0.3"}
+    assert reached([*rows, shorter]) == {"pkt": 1.0, "local": 0.3}
     assert reached(rows[1:]) == {}
 
 
@@ -140,6 +146,16 @@ def test_seconds_count_every_stage_s_quickest_line():
     lines = [{"stage": stage, "step": step, "step_seconds": {"median": median}} for stage, step, median in lines]
     assert seconds_by_step([*lines, {"step": 5, "heldout": {}}]) == {2: 2.0, 4: 4.0, 5: 4.5}
     assert seconds_by_step([]) == {}
+
+
+def test_steps_in_which_fewer_blocks_learn_cost_what_they_do_and_never_more():
+    def line(step, median, norms):
+        return {"stage": "a", "step": step, "step_seconds": {"median": median}, "grad_norm": norms}
+
+    lines = [line(1, 3.0, [0.5, 2.0]), line(2, 2.0, [0.1, 3.0]), line(3, 1.0, [0.0, 1.0]), line(4, 4.0, [0.0, 0.5])]
+    assert seconds_by_step(lines) == {1: 2.0, 2: 4.0, 3: 5.0, 4: 6.0}
+    # Other work in the meantime: what fewer blocks take is no more than what all did.
+    assert seconds_by_step([*lines[:2], line(3, 9.0, [0.0, 1.0])])[3] == 6.0
 
 
 @pytest.mark.parametrize("budget", ["0", "-1", "inf", "much"])
