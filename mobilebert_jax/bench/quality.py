@@ -46,8 +46,10 @@ WAYS = {
     "local_fed": local_strategy(teacher_fed=(1.0, 0.0)),
     "fed": local_strategy(teacher_fed=(1.0, 1.0)),
 }
-"""As in `bench strategies`; jkt_falling: at the falling rate that all local ways have but local_constant; local_4: four
-updates from each batch; local_fed: the teacher feeds ever fewer blocks; fed: it feeds all of them to the end."""
+"""As in `bench strategies`; pkt_falling: the rate of each stage falls from twice the constant one; local_wave: blocks
+settle one after another, from the bottom up; jkt_falling: at the falling rate that all local ways have but
+local_constant; local_4: four updates from each batch; local_fed: the teacher feeds ever fewer blocks; fed: it feeds all
+of them to the end."""
 REFERENCE = "pkt"
 EQUAL = ("steps", "time")
 """What is equal of the distillation that follows."""

@@ -52,7 +52,7 @@ STRATEGIES = {
     "akt": Strategy({"transfer.strategy": "auxiliary"}),
     "jkt": Strategy({"transfer.strategy": "joint"}, transfers=True),
     "local": local_strategy(),
-    "local_joint": local_strategy(joint_share=0.2),
+    "local_joint": local_strategy(rate=1.5, joint_share=0.25),
     "pkt": Strategy({"transfer.strategy": "progressive", "transfer.lower_rate": 0.0}, transfers=True),
     "pkt_soft": Strategy({"transfer.strategy": "progressive", "transfer.lower_rate": 0.3}, transfers=True),
     "pkt_hidden": Strategy({"transfer.strategy": "progressive", "transfer.attention": 0.0}, transfers=True),
@@ -60,8 +60,8 @@ STRATEGIES = {
 """alone: masked LM without a teacher, nothing copied from it. pd: distillation of its logits, from its embeddings and
 heads, as all that follow. akt, jkt, pkt: transfer beside, before, and block by block before distillation; pkt_soft: the
 lower blocks keep learning. local: transfer before distillation, every block from its own loss alone, at a falling rate;
-local_joint: its last fifth jointly. pkt_hidden: hidden states without attention maps (the paper's ablation +FMT; pkt
-adds +AT).
+local_joint: from a higher one, its last quarter jointly. pkt_hidden: hidden states without attention maps (the paper's
+ablation +FMT; pkt adds +AT).
 """
 
 
