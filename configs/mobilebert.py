@@ -36,9 +36,10 @@ def get_config(arguments=""):
     if "soft" in chosen:
         config.transfer.lower_rate = 0.3
     if "local" in chosen:
-        # A step costs a tenth of one for each of the 24 blocks; the last fifth of them is joint.
-        config.transfer.update({"strategy": "local", "steps": 20_000, "joint_share": 0.2})
-        # Blocks that all learn at once settle as the rate falls; in stages of one block it starts over.
+        # A step costs a tenth of one for each of the 24 blocks; the last quarter of them is joint.
+        config.transfer.update({"strategy": "local", "steps": 20_000, "joint_share": 0.25})
+        # Blocks that all learn at once settle as the rate falls, from a higher one than stages of one block bear.
+        config.transfer.block_rate = 4.5
         config.transfer.optimizer.end_ratio = 1e-4
     if "laptop" in chosen:
         shrink(config)
