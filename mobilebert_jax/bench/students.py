@@ -1,6 +1,5 @@
 """Students of one teacher, each a run of its own below a folder: what benchmarks of ways to a student share."""
 
-import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -266,18 +265,21 @@ def seconds_by_step(lines: Sequence[Row]) -> dict[int, float]:
     """Step of each logged line -> seconds that the phase's training steps took until then.
 
     Steps count as the quickest logged line's of their stage in which as many blocks learnt, or more, so that other work
-    on the machine is not anybody's cost.
+    on the machine is not anybody's cost. A line of a single step, where there are others, says how long that took to
+    begin.
     """
     lines = [line for line in lines if "heldout" not in line]
-    alike: dict[str, list[tuple[int, float]]] = collections.defaultdict(list)
-    for line in lines:
-        alike[line["stage"]].append((_learning(line), line["step_seconds"]["median"]))
-    found, before, seconds = {}, 0, 0.0
-    for line in lines:
-        cost = min(median for blocks, median in alike[line["stage"]] if blocks >= _learning(line))
-        seconds += (line["step"] - before) * cost
+    steps = [line["step"] - before for line, before in zip(lines, [0, *(line["step"] for line in lines)], strict=False)]
+    seconds, found = 0.0, {}
+    for line, count in zip(lines, steps, strict=True):
+        alike = [
+            (covered > 1, other["step_seconds"]["median"])
+            for other, covered in zip(lines, steps, strict=True)
+            if other["stage"] == line["stage"] and _learning(other) >= _learning(line)
+        ]
+        longest = max(several for several, _ in alike)
+        seconds += count * min(median for several, median in alike if several == longest)
         found[line["step"]] = seconds
-        before = line["step"]
     return found
 
 
