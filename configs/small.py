@@ -5,11 +5,15 @@
 Large enough for attention to matter, small enough to train several: `mobilebert bench strategies`.
 
 Argument, after a colon: `deep`, twelve blocks, narrower and with shorter texts, where it shows how transfer climbs from
-block to block: `mobilebert bench quality`. Its teacher starts from that of `bare`, which has no blocks:
+block to block: `mobilebert bench quality`. Its teacher starts from that of `bare`, which has no blocks, and goes on without
+next sentences until attention matters:
 
     mobilebert pretrain --config=configs/small.py:bare --config.data.corpus='texts/*.txt' --workdir=runs/bare
     mobilebert pretrain --config=configs/small.py:deep --config.data.store=runs/bare/data \
-        --config.teacher.start=runs/bare/teacher/model --workdir=runs/deep
+        --config.teacher.start=runs/bare/teacher/model --workdir=runs/pairs
+    mobilebert pretrain --config=configs/small.py:deep --config.data.store=runs/bare/data --config.data.packing=true \
+        --config.teacher.next_sentence=0 --config.distill.next_sentence=0 --config.teacher.steps=9000 \
+        --config.teacher.optimizer.warmup_steps=300 --config.teacher.start=runs/pairs/teacher/model --workdir=runs/deep
 """
 
 from mobilebert_jax.models.config import ModelConfig
@@ -93,5 +97,6 @@ def deepen(config):
     # Half and double of it are worse for progressive transfer, which lacks the steps for a smaller one.
     config.transfer.optimizer.learning_rate = 4e-3
     config.finetune.update({"sequence_length": 128, "doc_stride": 64, "batch_size": 16})
+    config.finetune.optimizer.learning_rate = 2e-3
     # What transfer has reached is nearly the teacher's level; four times the rate leads away from there.
     config.distill.optimizer.learning_rate = 5e-4
