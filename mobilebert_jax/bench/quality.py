@@ -260,7 +260,7 @@ def _line(row: dict[str, Any]) -> str:
     before, after = row["masked_lm_before"], row["masked_lm"]
     cells = f"{steps:>14}{row['seconds']['transfer']:12.1f}{_blocks([each['mean'] for each in hidden]):>26}"
     cells += f"{hidden[-1]['deviation']:9.4f}{_blocks(losses, 2):>21}"
-    cells += f"{before['mean']:9.3f}{after['mean']:10.4f} ±{after['deviation']:6.4f}"
+    cells += f"{before['mean']:9.4f}{after['mean']:10.4f} ±{after['deviation']:6.4f}"
     more = [name for name in row if name not in KNOWN and isinstance(row[name], dict) and "mean" in row[name]]
     scores = "".join(f"  {name} {row[name]['mean']:.1f} ±{row[name]['deviation']:.1f}" for name in more)
     return f"{row['strategy']:<14}{cells}{scores}"

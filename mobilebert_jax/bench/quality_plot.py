@@ -23,7 +23,7 @@ def plot_quality(rows: Sequence[Row], path: str | Path) -> None:
     shown = list(dict.fromkeys((0, blocks // 2, blocks - 1)))
     colours = matplotlib.colormaps["tab10"].colors
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": "quality"}):
-        drawing = Figure(figsize=(3.6 * len(shown) + 0.6, 3.6), layout="constrained")
+        drawing = Figure(figsize=(3.6 * len(shown) + 1.6, 3.6), layout="constrained")
         panels = drawing.subplots(1, len(shown), squeeze=False, sharey=True)[0]
         for axes, block in zip(panels, shown, strict=True):
             for place, name in enumerate(names):
@@ -33,7 +33,7 @@ def plot_quality(rows: Sequence[Row], path: str | Path) -> None:
             axes.set_yscale("log")
             axes.grid(color=GREY, alpha=0.25, linewidth=0.8)
         panels[0].set_ylabel("hidden states, held-out loss")
-        panels[-1].legend(frameon=False)
+        drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
         with atomic_path(path) as unfinished:
             drawing.savefig(unfinished, format="svg", metadata={"Date": None})
 
