@@ -5,8 +5,8 @@
 Large enough for attention to matter, small enough to train several: `mobilebert bench strategies`.
 
 Argument, after a colon: `deep`, twelve blocks, narrower and with shorter texts, where it shows how transfer climbs from
-block to block: `mobilebert bench quality`. Its teacher starts from that of `bare`, which has no blocks, and goes on without
-next sentences until attention matters:
+block to block: `mobilebert bench quality`. Its teacher starts from that of `bare`, which has no blocks, and goes on
+without next sentences until attention matters:
 
     mobilebert pretrain --config=configs/small.py:bare --config.data.corpus='texts/*.txt' --workdir=runs/bare
     mobilebert pretrain --config=configs/small.py:deep --config.data.store=runs/bare/data \
