@@ -272,13 +272,13 @@ def seconds_by_step(lines: Sequence[Row]) -> dict[int, float]:
     steps = [line["step"] - before for line, before in zip(lines, [0, *(line["step"] for line in lines)], strict=False)]
     seconds, found = 0.0, {}
     for line, count in zip(lines, steps, strict=True):
-        alike = [
-            (covered > 1, other["step_seconds"]["median"])
+        # Those of several steps first.
+        _, cost = min(
+            (covered == 1, other["step_seconds"]["median"])
             for other, covered in zip(lines, steps, strict=True)
             if other["stage"] == line["stage"] and _learning(other) >= _learning(line)
-        ]
-        longest = max(several for several, _ in alike)
-        seconds += count * min(median for several, median in alike if several == longest)
+        )
+        seconds += count * cost
         found[line["step"]] = seconds
     return found
 

@@ -22,10 +22,10 @@ def transfer_plan(config: ConfigDict, blocks: int) -> Plan:
     """The stages of the transfer phase: one a block when progressive, one in all when joint."""
     settings = config.transfer
     coefficients = transfer_coefficients(config, blocks)
-    alike = {"background": settings.background, "block_end_ratio": settings.block_end_ratio}
-    frozen = {"embedding_rate": 0.0, "head_rate": 0.0, **alike}
+    common = {"embedding_rate": 0.0, "head_rate": 0.0, "background": settings.background}
+    common["block_end_ratio"] = settings.block_end_ratio
     if settings.strategy in ("joint", "local"):
-        together = {"block_rates": (settings.block_rate,) * blocks, "block_weights": (1.0,) * blocks, **frozen}
+        together = {"block_rates": (settings.block_rate,) * blocks, "block_weights": (1.0,) * blocks, **common}
         joint = settings.steps if settings.strategy == "joint" else round(settings.joint_share * settings.steps)
         stages = (Stage("all blocks", joint, coefficients, **together),) if joint else ()
         if joint < settings.steps:
@@ -38,7 +38,7 @@ def transfer_plan(config: ConfigDict, blocks: int) -> Plan:
         rates = [settings.lower_rate] * block + [settings.block_rate] + [0.0] * (blocks - block - 1)
         weights = [float(index == block) for index in range(blocks)]
         steps = share + (extra if block == blocks - 1 else 0)
-        stages.append(Stage(f"block {block}", steps, coefficients, tuple(rates), tuple(weights), **frozen))
+        stages.append(Stage(f"block {block}", steps, coefficients, tuple(rates), tuple(weights), **common))
     return Plan(tuple(stages))
 
 
