@@ -153,11 +153,11 @@ class _Running:
         As in the loop, a step is waited for when the next one has been handed to the device.
         """
         before, began = None, time.perf_counter()
-        for number in range(steps):
+        for _ in range(steps):
             fed = next(self.batches)
             arguments = self.state, self.rest, self.phase.teacher, fed.batch, self.control, *self.asked
             self.state, metrics = self.call(*arguments)
-            jax.block_until_ready(metrics if number == steps - 1 else before)
+            jax.block_until_ready(before)
             before = metrics
             if pace:
                 pace.add(fed.examples, fed.tokens, 0.0)

@@ -24,7 +24,7 @@ class Pace:
 
     def __init__(self):
         self._begin = self._last = time.perf_counter()
-        self._each: list[float] = []
+        self._gaps: list[float] = []
         self._used: dict[str, float] = {}
         self._spread = dict.fromkeys(PERCENTILES, 0.0)
         self._steps = self._examples = self._tokens = 0
@@ -38,9 +38,8 @@ class Pace:
         self._examples += examples
         self._tokens += tokens
         self._waited += waited
-        # The loop is at most one step ahead of the device, so this is how long steps take.
         now = time.perf_counter()
-        self._each.append(now - self._last)
+        self._gaps.append(now - self._last)
         self._last = now
 
     @contextlib.contextmanager
@@ -58,12 +57,21 @@ class Pace:
         seconds = max(now - self._begin, 1e-9)
         self._rates = {"examples_per_second": self._examples / seconds, "tokens_per_second": self._tokens / seconds}
         self.seconds_per_step, self.waiting = seconds / max(self._steps, 1), self._waited / seconds
-        each = np.percentile(self._each or [0.0], [50, 95, 100]).tolist()
+        each = np.percentile(self._took(now), [50, 95, 100]).tolist()
         self._spread = dict(zip(PERCENTILES, each, strict=True))
-        self._begin, self._steps, self._examples, self._tokens, self._waited = now, 0, 0, 0, 0.0
-        self._each = []
+        self._begin = self._last = now
+        self._steps, self._examples, self._tokens, self._waited = 0, 0, 0, 0.0
+        self._gaps = []
         self._used = used(self.seconds_per_step)
         return {**self._rates, **self._used, "step_seconds": self._spread}
+
+    def _took(self, now: float) -> list[float]:
+        """Seconds of every step, all done by `now`.
+
+        The loop is a step ahead of the device: it counts a step when that has begun and the one before is done.
+        """
+        begun, *ends = (*self._gaps, now - self._last)
+        return [begun + ends[0], *ends[1:]] if ends else [0.0]
 
     def __str__(self) -> str:
         """The last rates taken, as progress shows them."""

@@ -22,7 +22,7 @@ def test_rates_count_training_time_and_real_tokens_alone(clock):
     found = measured.take()
     assert (found["examples_per_second"], found["tokens_per_second"]) == (2.0, 10.0)
     assert (measured.seconds_per_step, measured.waiting) == (2.0, 0.25)
-    assert str(measured) == "2 ex/s, 10 tok/s, step 0 ms (p95 0), data wait 25%"
+    assert str(measured) == "2 ex/s, 10 tok/s, step 2,000 ms (p95 3,800), data wait 25%"
 
 
 def test_take_starts_over(clock):
@@ -49,18 +49,39 @@ def test_what_is_the_same_is_said_once():
     assert Work(((10, 7.0),), later=70.0).left(0, 5, seconds_per_step=2.0) == {"phase": 10.0, "run": 30.0}
 
 
+def test_a_step_ends_where_the_next_one_is_counted(clock):
+    measured = Pace()
+    for seconds in (0.1, 1.9, 3.0):  # to begin the first step, then until the first and the second are done
+        clock[0] += seconds
+        measured.add(4, 20, waited=0.0)
+    clock[0] += 9
+    assert measured.take()["step_seconds"] == {"median": 3.0, "p95": pytest.approx(8.4), "max": 9.0}
+    assert "step 3,000 ms (p95 8,400)" in str(measured)
+
+
+def test_a_line_of_one_step_says_how_long_it_took_and_not_how_long_to_begin(clock):
+    measured = Pace()
+    clock[0] += 0.5
+    measured.add(4, 20, waited=0.0)
+    clock[0] += 4.5
+    assert measured.take()["step_seconds"] == {"median": 5.0, "p95": 5.0, "max": 5.0}
+
+
 def test_the_spread_of_the_steps_leaves_pauses_out(clock):
     measured = Pace()
-    for seconds in (1.0, 2.0, 9.0):
+    for seconds in (0.0, 1.0, 2.0):
         clock[0] += seconds
         with measured.paused():
             clock[0] += 100
         measured.add(4, 20, waited=0.0)
+    clock[0] += 9
     assert measured.take()["step_seconds"] == {"median": 2.0, "p95": pytest.approx(8.3), "max": 9.0}
-    assert "step 2,000 ms (p95 8,300)" in str(measured)
-    clock[0] += 5
-    measured.add(4, 20, waited=0.0)
-    assert measured.take()["step_seconds"] == {"median": 5.0, "p95": 5.0, "max": 5.0}
+
+
+def test_without_a_step_there_is_no_spread(clock):
+    measured = Pace()
+    clock[0] += 3
+    assert measured.take()["step_seconds"] == {"median": 0.0, "p95": 0.0, "max": 0.0}
 
 
 def test_what_steps_used_is_written_and_shown(clock):
