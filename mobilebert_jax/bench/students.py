@@ -265,20 +265,18 @@ def seconds_by_step(lines: Sequence[Row]) -> dict[int, float]:
     """Step of each logged line -> seconds that the phase's training steps took until then.
 
     Steps count as the quickest logged line's of their stage in which as many blocks learnt, or more, so that other work
-    on the machine is not anybody's cost. A line of a single step, where there are others, says how long that took to
-    begin.
+    on the machine is not anybody's cost.
     """
     lines = [line for line in lines if "heldout" not in line]
     steps = [line["step"] - before for line, before in zip(lines, [0, *(line["step"] for line in lines)], strict=False)]
     seconds, found = 0.0, {}
     for line, count in zip(lines, steps, strict=True):
-        # Those of several steps first.
-        _, cost = min(
-            (covered == 1, other["step_seconds"]["median"])
-            for other, covered in zip(lines, steps, strict=True)
+        costs = (
+            other["step_seconds"]["median"]
+            for other in lines
             if other["stage"] == line["stage"] and _learning(other) >= _learning(line)
         )
-        seconds += count * cost
+        seconds += count * min(costs)
         found[line["step"]] = seconds
     return found
 

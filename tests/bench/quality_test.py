@@ -148,12 +148,6 @@ def test_seconds_count_every_stage_s_quickest_line():
     assert seconds_by_step([]) == {}
 
 
-def test_a_line_of_one_step_counts_as_the_longer_ones_of_its_stage():
-    lines = [("a", 1, 0.001), ("a", 3, 1.0), ("b", 4, 0.5)]
-    lines = [{"stage": stage, "step": step, "step_seconds": {"median": median}} for stage, step, median in lines]
-    assert seconds_by_step(lines) == {1: 1.0, 3: 3.0, 4: 3.5}
-
-
 def test_steps_in_which_fewer_blocks_learn_cost_what_they_do_and_never_more():
     def line(step, median, norms):
         return {"stage": "a", "step": step, "step_seconds": {"median": median}, "grad_norm": norms}
