@@ -16,6 +16,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 
 from mobilebert_jax.models.tensor_files import weights_sha256
+from mobilebert_jax.recipes.defaults import LOCAL_OFF
 from mobilebert_jax.recipes.evaluate import evaluate_folder
 from mobilebert_jax.recipes.questions import load_heldout
 from mobilebert_jax.recipes.run import run_recipe
@@ -200,8 +201,8 @@ class Students:
 
     def _config(self, name: str, seed: int, steps: Steps) -> ConfigDict:
         config = ConfigDict(self.config.to_dict())
-        # Several updates from a batch are a strategy's own.
-        config.transfer.updates = 1
+        # How blocks that learn alone go about it is a strategy's own.
+        config.transfer.update(LOCAL_OFF)
         config.update_from_flattened_dict(self.strategies[name].settings)
         config.transfer.optimizer.learning_rate *= self.strategies[name].rate
         config.seed, config.distill.steps = seed, steps[1]

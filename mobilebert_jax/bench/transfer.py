@@ -188,11 +188,11 @@ def _ways(config: ConfigDict, transfer: Transfer, setting: Setting) -> dict[str,
         "soft": (PrefixProgram(transfer), soft),
         "local": (
             LocalProgram(transfer, transfer.coefficients, blocks_only=True),
-            _plan(config, blocks, **LOCAL, updates=1),
+            _plan(config, blocks, **LOCAL),
         ),
         "local_4": (
             LocalProgram(transfer, transfer.coefficients, blocks_only=True, updates=UPDATES),
-            _plan(config, blocks, **LOCAL, updates=UPDATES),
+            _plan(config, blocks, **LOCAL | {"updates": UPDATES}),
         ),
     }
     return {name: _way(program, plan, setting) for name, (program, plan) in programs.items()}

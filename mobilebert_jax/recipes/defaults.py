@@ -124,6 +124,17 @@ def _pretraining_phase(steps: int, batch_size: int, sequence_length: int) -> Con
     return phase
 
 
+LOCAL_OFF = {
+    "updates": 1,  # from each batch, one after another; the teacher, most of a step, walks once for all of them
+    "joint_share": 0.0,  # of the steps, at the end, in which the blocks learn jointly
+    "teacher_fed": (0.0, 0.0),  # share of the blocks that the teacher feeds, at the first and the last local step
+    # Shares of the local steps, one for each block, or the first and the last block's with a straight line between:
+    "block_starts": (),  # after which it begins to learn; empty: all at once
+    "block_stops": (),  # after which it has settled and stays; empty: none before the end
+}
+"""What local transfer has besides, all of it off, as other strategies leave it."""
+
+
 def _transfer_settings() -> dict:
     """Progressive transfer with hard freezing; the numbers are the published command's."""
     return {
@@ -138,13 +149,7 @@ def _transfer_settings() -> dict:
         "lower_rate": 0.0,  # of the blocks below it: 0 is hard freezing, 0.3 the original's soft one
         "block_end_ratio": 1.0,  # what a block's rate falls to by the end of the steps in which it learns
         "background": True,  # the warm-up that restarts with every stage
-        # Of local transfer:
-        "updates": 1,  # from each batch, one after another; the teacher, most of a step, walks once for all of them
-        "joint_share": 0.0,  # of the steps, at the end, in which the blocks learn jointly
-        "teacher_fed": (0.0, 0.0),  # share of the blocks that the teacher feeds, at the first and the last local step
-        # Shares of the local steps, one for each block, or the first and the last block's with a straight line between:
-        "block_starts": (),  # after which it begins to learn; empty: all at once
-        "block_stops": (),  # after which it has settled and stays; empty: none before the end
+        **LOCAL_OFF,
         "layer_map": (),  # teacher block of each student block; empty: equal shares
         # What the student takes over from the teacher at the start; add "norm" to fit its first NoNorm to the
         # teacher's LayerNorm, which the original leaves at one: short runs need it.

@@ -5,16 +5,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mobilebert_jax.recipes.defaults import LOCAL_OFF
+
 Row = dict[str, Any]
 
-LOCAL = {
-    "strategy": "local",
-    "block_end_ratio": 1.0,
-    "joint_share": 0.0,
-    "teacher_fed": (0.0, 0.0),
-    "block_starts": (),
-    "block_stops": (),
-}
+LOCAL = {"strategy": "local", "block_end_ratio": 1.0, **LOCAL_OFF}
 """Every block from its own loss alone, all other knobs of that off."""
 WAYS = {
     "progressive": {"strategy": "progressive", "lower_rate": 0.0},
@@ -44,7 +39,7 @@ def compared_ways(
     each, rows = steps_a_block(config, blocks), []
     for name, settings in WAYS.items():
         changed = ConfigDict(config.to_dict())
-        changed.transfer.update({"updates": 1, **settings, "steps": _steps(settings, each, blocks)})
+        changed.transfer.update({**LOCAL_OFF, **settings, "steps": _steps(settings, each, blocks)})
         row = row_of(changed)
         found = {"way": name, "steps": changed.transfer.steps}
         if row is not None:

@@ -11,6 +11,7 @@ from mobilebert_jax.models.config import ACTIVATIONS, ModelConfig
 from mobilebert_jax.models.folder_config import CONFIG, RUN_TIME_FIELDS, read_folder_config
 from mobilebert_jax.optim.optimizer import OptimizerConfig
 from mobilebert_jax.quantization.recipe import METHODS
+from mobilebert_jax.recipes.defaults import LOCAL_OFF
 from mobilebert_jax.recipes.plans import learning_spans, transfer_plan
 from mobilebert_jax.recipes.teacher_start import check_start
 from mobilebert_jax.text.corpus import ERRORS
@@ -217,11 +218,12 @@ def check_local(settings: ConfigDict) -> None:
     """The knobs of local transfer; UserError names the one that cannot be."""
     if settings.updates < 1:
         raise UserError(f"transfer.updates={settings.updates}: updates from each batch, at least 1")
-    if settings.updates > 1 and settings.strategy != "local":
-        raise UserError(
-            f"transfer.updates={settings.updates}: several updates from a batch are for transfer.strategy=local; "
-            f"{settings.strategy} makes 1"
-        )
+    for name, off in LOCAL_OFF.items():
+        if settings.strategy != "local" and settings[name] != off:
+            raise UserError(
+                f"transfer.{name}={settings[name]}: is for transfer.strategy=local; with {settings.strategy} it stays "
+                f"{off}"
+            )
     if not 0 <= settings.joint_share < 1:
         raise UserError(
             f"transfer.joint_share={settings.joint_share}: a share of the steps, from 0 to below 1; all of them joint "

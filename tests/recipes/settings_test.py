@@ -199,11 +199,25 @@ def test_a_layer_map_that_skips_blocks_cannot_be_fed_by_the_teacher():
     check_config(load_config("mobilebert", [*words[:2], "model.student.num_hidden_layers=12"]))
 
 
-def test_several_updates_from_a_batch_are_for_blocks_that_learn_alone():
-    words = ["data.corpus=a", "transfer.updates=4"]
+@pytest.mark.parametrize("strategy", ["progressive", "joint", "auxiliary", "none"])
+@pytest.mark.parametrize(
+    ("setting", "value", "off"),
+    [
+        ("updates=4", "4", "1"),
+        ("joint_share=0.2", "0.2", "0.0"),
+        ("teacher_fed=1.0,0.0", "(1.0, 0.0)", "(0.0, 0.0)"),
+        ("block_starts=0.0,0.5", "(0.0, 0.5)", "()"),
+        ("block_stops=0.5,1.0", "(0.5, 1.0)", "()"),
+    ],
+)
+def test_what_is_for_blocks_that_learn_alone_is_refused_elsewhere(strategy, setting, value, off):
+    words = ["data.corpus=a", f"transfer.{setting}"]
     check_config(load_config("mobilebert", [*words, "transfer.strategy=local"]))
-    with pytest.raises(UserError, match=r"transfer.updates=4: .* are for transfer.strategy=local; joint makes 1"):
-        check_config(load_config("mobilebert", [*words, "transfer.strategy=joint"]))
+    with pytest.raises(UserError) as error:
+        check_config(load_config("mobilebert", [*words, f"transfer.strategy={strategy}"]))
+    name = setting.partition("=")[0]
+    said = f"transfer.{name}={value}: is for transfer.strategy=local; with {strategy} it stays {off}"
+    assert str(error.value) == said
 
 
 @pytest.mark.parametrize("spec", ["demo:local", "mobilebert:local", "mobilebert:tiny,local,laptop"])
