@@ -38,13 +38,13 @@ def get_config(arguments=""):
     if "local" in chosen:
         # A step costs a tenth of one for each of the 24 blocks; the last quarter of them is joint.
         config.transfer.update({"strategy": "local", "steps": 20_000, "joint_share": 0.25})
-        # Blocks that all learn at once settle as the rate falls; from a higher one the upper of so many come late.
+        # Blocks that all learn at once settle as the rate falls, from a higher one than stages of one block bear.
+        config.transfer.block_rate = 4.5
         config.transfer.optimizer.end_ratio = 1e-4
     if "laptop" in chosen:
         shrink(config)
-        if "local" in chosen:
-            # Each step trains all four blocks, and so few bear a higher rate.
-            config.transfer.update({"steps": 160, "block_rate": 4.5})
+        # Each local step trains all four blocks.
+        config.transfer.steps = 160 if "local" in chosen else config.transfer.steps
     # Scored once, at the end; to choose on a dev set, `mobilebert finetune` with configs/squad.py.
     config.finetune.update({"select": "last", "evaluate_every": 0})
     return config

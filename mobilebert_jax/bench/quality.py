@@ -39,7 +39,6 @@ SETTLING = {"transfer.block_end_ratio": 1e-4}
 WAYS = {
     **{name: STRATEGIES[name] for name in ("pkt", "pkt_soft", "jkt", "local", "local_joint")},
     "pkt_falling": Strategy(STRATEGIES["pkt"].settings | SETTLING, transfers=True, rate=2.0),
-    "local_deep": local_strategy(joint_share=0.25),
     "local_wave": local_strategy(falling=False, rate=1.5, block_stops=(0.6, 1.0), block_end_ratio=1e-4),
     "jkt_falling": Strategy(STRATEGIES["jkt"].settings | FALLING, transfers=True),
     "local_constant": local_strategy(falling=False),
@@ -47,10 +46,10 @@ WAYS = {
     "local_fed": local_strategy(teacher_fed=(1.0, 0.0)),
     "fed": local_strategy(teacher_fed=(1.0, 1.0)),
 }
-"""As in `bench strategies`; pkt_falling: the rate of each stage falls from twice the constant one; local_deep:
-local_joint from the rate of pkt, for more than a dozen blocks; local_wave: blocks settle one after another, bottom up;
-jkt_falling: at the falling rate that all local ways have but local_constant; local_4: four updates from each batch;
-local_fed: the teacher feeds ever fewer blocks; fed: it feeds all of them to the end."""
+"""As in `bench strategies`; pkt_falling: the rate of each stage falls from twice the constant one; local_wave: blocks
+settle one after another, from the bottom up; jkt_falling: at the falling rate that all local ways have but
+local_constant; local_4: four updates from each batch; local_fed: the teacher feeds ever fewer blocks; fed: it feeds all
+of them to the end."""
 REFERENCE = "pkt"
 EQUAL = ("steps", "time")
 """What is equal of the distillation that follows."""
