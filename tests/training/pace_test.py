@@ -76,6 +76,10 @@ def test_the_spread_of_the_steps_leaves_pauses_out(clock):
         measured.add(4, 20, waited=0.0)
     clock[0] += 9
     assert measured.take()["step_seconds"] == {"median": 2.0, "p95": pytest.approx(8.3), "max": 9.0}
+    assert "step 2,000 ms (p95 8,300)" in str(measured)
+    clock[0] += 5
+    measured.add(4, 20, waited=0.0)
+    assert measured.take()["step_seconds"] == {"median": 5.0, "p95": 5.0, "max": 5.0}
 
 
 def test_without_a_step_there_is_no_spread(clock):
