@@ -47,15 +47,12 @@ def test_a_model_without_blocks_is_kept_and_read(tmp_path):
     assert logits.shape == (2, 6, TEACHER.vocab_size) and np.isfinite(logits).all()
 
 
-ALONE = ("--config.transfer.strategy=none", "--config.distill.steps=1")
-"""Of `pretrain` the teacher, and as little as may be of what follows."""
-
-
 @pytest.fixture(scope="module")
 def bare(tiny_run, tmp_path_factory):
     """The folder of a teacher without blocks, and of the run that made it."""
     workdir = tmp_path_factory.mktemp("bare") / "run"
-    tiny_run.finish("pretrain", workdir, "--config.model.teacher.num_hidden_layers=0", *ALONE)
+    no_blocks = ["--config.model.teacher.num_hidden_layers=0", "--config.transfer.strategy=none"]
+    tiny_run.finish("pretrain", workdir, *no_blocks)
     return workdir / "teacher" / "model"
 
 
@@ -64,7 +61,7 @@ def test_a_teacher_goes_on_from_one_without_blocks(tiny_run, bare, tmp_path, dev
     """At a rate of 0 the new teacher is what it started from, and its fresh blocks, wherever they are kept."""
     still = ["--config.teacher.steps=2", "--config.teacher.optimizer.learning_rate=0.0"]
     split = ["--config.mesh.preset=fsdp", "--config.mesh.fsdp=2", "--config.mesh.replicate_below=64"]
-    words = [f"--config.teacher.start={bare}", *still, *ALONE, *(split if devices == 2 else [])]
+    words = [f"--config.teacher.start={bare}", *still, *(split if devices == 2 else [])]
     flags = f"{XLA_FLAGS} --xla_force_host_platform_device_count={devices}"
     process = tiny_run.start("pretrain", tmp_path / "deep", *words, xla=flags)
     error = process.communicate(timeout=300)[1]
