@@ -24,6 +24,8 @@ TITLES = {
 }
 """The figures that are drawn, in this order; the rate only where a panel would stay empty."""
 LOGARITHMIC = {"hidden", "mean", "variance"}
+MANY_DECADES = 1e4
+"""From this ratio of highest to lowest on, a logarithmic axis is labelled once a decade."""
 NAMED_STAGES = 6
 """Up to so many stages are named in full above a plot."""
 NUMBERED_CELLS = 120
@@ -74,7 +76,9 @@ def _panel(axes: Any, phase: PhaseLog, name: str) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if name in LOGARITHMIC and all(value > 0 for _, value in points):
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        lowest, highest = axes.get_ylim()
+        # Three labels a decade lie over one another, or are all left out, where a curve falls through many.
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest < MANY_DECADES * lowest else (1,)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
     _borders(axes, stages)
