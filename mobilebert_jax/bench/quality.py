@@ -44,12 +44,13 @@ WAYS = {
     "local_constant": local_strategy(falling=False),
     "local_4": local_strategy(updates=4),
     "local_fed": local_strategy(teacher_fed=(1.0, 0.0)),
+    "local_fed_joint": local_strategy(rate=2.0, joint_share=0.25, teacher_fed=(1.0, 0.5)),
     "fed": local_strategy(teacher_fed=(1.0, 1.0)),
 }
 """As in `bench strategies`; pkt_falling: the rate of each stage falls from twice the constant one; local_wave: blocks
 settle one after another, from the bottom up; jkt_falling: at the falling rate that all local ways have but
-local_constant; local_4: four updates from each batch; local_fed: the teacher feeds ever fewer blocks; fed: it feeds all
-of them to the end."""
+local_constant; local_4: four updates from each batch; local_fed: the teacher feeds ever fewer blocks, in the end none;
+local_fed_joint: half of them when the last quarter begins, in which all learn jointly; fed: all to the end."""
 REFERENCE = "pkt"
 EQUAL = ("steps", "time")
 """What is equal of the distillation that follows."""

@@ -84,14 +84,15 @@ def _quantization_options(command: argparse.ArgumentParser) -> None:
 
 def _strategies_options(command: argparse.ArgumentParser) -> None:
     _students_options(command, "runs/strategies")
-    text = "alone,pd,akt,jkt,local,local_joint,pkt,pkt_soft,pkt_hidden (default: all)"
+    text = "alone, pd, akt, jkt, local, local_joint, pkt, pkt_soft, pkt_hidden; comma-separated (default: all)"
     command.add_argument("--strategies", default="", metavar="NAMES", help=text)
     command.add_argument("--equal", default="", metavar="NAMES", help="steps,time,teacher (default: all)")
 
 
 def _quality_options(command: argparse.ArgumentParser) -> None:
     _students_options(command, "runs/quality")
-    text = "pkt,pkt_soft,jkt,jkt_falling,local,local_constant,local_joint,local_4,local_fed,fed (default: all)"
+    text = "pkt, pkt_soft, pkt_falling, jkt, jkt_falling, local, local_constant, local_wave, local_joint, local_4, "
+    text += "local_fed, local_fed_joint, fed; comma-separated (default: all)"
     command.add_argument("--ways", default="", metavar="NAMES", help=text)
     text = "transfer's share of pkt's time, or steps: every block has as many updates as in pkt (default: %(default)s)"
     command.add_argument("--budgets", default="steps,1", metavar="SHARE,...", help=text)

@@ -1,9 +1,12 @@
 """Bad input ends with exit code 2 and one line that says what would be right."""
 
 import json
+import re
 
 import pytest
 
+from mobilebert_jax.bench.quality import WAYS
+from mobilebert_jax.bench.strategies import STRATEGIES
 from mobilebert_jax.cli.main import main
 
 
@@ -67,6 +70,12 @@ def test_help_is_no_error(command):
     for name in "run prepare pretrain distill finetune evaluate answer bench".split():
         assert f"    {name} " in out
         assert command(name, "--help")[0] == 0
+
+
+@pytest.mark.parametrize(("bench", "choices"), [("quality", WAYS), ("strategies", STRATEGIES)])
+def test_help_names_every_way_that_a_bench_compares(command, bench, choices):
+    words = set(re.split(r"[\s,;]+", command("bench", bench, "--help")[1]))
+    assert set(choices) <= words
 
 
 def test_a_passage_must_be_utf_8(refusal, tmp_path):
