@@ -38,8 +38,10 @@ def get_config(arguments=""):
     if "local" in chosen:
         # A step costs a tenth of one for each of the 24 blocks; the last quarter of them is joint.
         config.transfer.update({"strategy": "local", "steps": 20_000, "joint_share": 0.25})
+        # Fed by the teacher, no block waits for those below it; joint steps then make the walk the student's own.
+        config.transfer.teacher_fed = (1.0, 0.5)
         # Blocks that all learn at once settle as the rate falls, from a higher one than stages of one block bear.
-        config.transfer.block_rate = 4.5
+        config.transfer.block_rate = 6.0
         config.transfer.optimizer.end_ratio = 1e-4
     if "laptop" in chosen:
         shrink(config)

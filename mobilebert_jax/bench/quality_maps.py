@@ -10,7 +10,7 @@ from mobilebert_jax.utils.files import atomic_path
 
 Row = Mapping[str, Any]
 ACROSS = 4
-"""Maps beside each other."""
+"""So many maps lie beside each other at most; all lines hold as many, but for the last."""
 
 
 def plot_maps(rows: Sequence[Row], path: str | Path) -> None:
@@ -27,7 +27,7 @@ def plot_maps(rows: Sequence[Row], path: str | Path) -> None:
     end = max(run["curve"][-1][0] for run in runs.values())
     look = {"cmap": LinearSegmentedColormap.from_list("loss", LOSSES), "norm": LogNorm(min(losses), max(losses))}
     lines = -(-len(runs) // ACROSS)
-    across = min(len(runs), ACROSS)
+    across = -(-len(runs) // lines)
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": "maps"}):
         drawing = Figure(figsize=(2.7 * across + 0.8, 2.6 * lines + 0.4), layout="constrained")
         panels = drawing.subplots(lines, across, squeeze=False, sharey=True)
