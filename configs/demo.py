@@ -60,8 +60,6 @@ def get_config(argument=""):
         config[name].optimizer.warmup_steps = 0 if name == "transfer" else steps // 10
     if argument == "local":
         config.transfer.update({"strategy": "local", "steps": LOCAL_STEPS, "joint_share": 0.2})
-        # Fed by the teacher, no block waits for those below it; joint steps then make the walk the student's own.
-        config.transfer.teacher_fed = (1.0, 0.5)
         # The rate falls to nothing, from higher than blocks could settle at.
         config.transfer.block_rate = 12.0
         config.transfer.optimizer.end_ratio = 1e-4
