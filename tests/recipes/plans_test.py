@@ -91,7 +91,9 @@ def test_stages_of_a_kind_share_a_program():
         (15_000, "local"),
         (5_000, "pair"),
     ]
-    assert not programs[0].gated and not programs[0].feeds
+    assert programs[0].feeds and not programs[0].gated
+    local.transfer.teacher_fed = (0.0, 0.0)
+    assert not transfer_programs(local, teacher, student)[1][0].feeds
 
 
 def test_distillation_follows_ground_truth_and_teacher_half_and_half(config):
